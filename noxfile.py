@@ -1,0 +1,44 @@
+"""The one door to the checks: `nox -s tests`, `nox -s parity`, `nox -s lint`, `nox -s bench`."""
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "parity"]
+nox.options.reuse_existing_virtualenvs = True
+
+PACKAGES = ("./ecvl", "./eddl", "./frontend")
+TEST_TOOLS = ("pytest>=8.3", "hypothesis>=6.100", "onnxruntime>=1.20", "scipy>=1.13")
+TORCH = "torch==2.13.0"
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite and the examples in the docstrings; no framework is installed."""
+    session.install(*PACKAGES, *TEST_TOOLS)
+    session.run("pytest", *(session.posargs or ["tests", "ecvl/src", "eddl/src", "frontend/src"]))
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """The engine's numbers against PyTorch's."""
+    session.install(*PACKAGES, *TEST_TOOLS, TORCH)
+    session.run("pytest", *(session.posargs or ["tests/parity"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types and the boundaries between the rooms."""
+    session.install(
+        *PACKAGES, "ruff==0.17.6", "mypy==2.4.1", "import-linter==2.16", "types-PyYAML", "types-tqdm"
+    )
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks, each against the best peer; results as JSON."""
+    session.install(*PACKAGES, TORCH)
+    for script in session.posargs:
+        session.run("python", script)
