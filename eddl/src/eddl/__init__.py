@@ -1,0 +1,64 @@
+"""eddl: deep learning whose language is ONNX.
+
+Define a network with `eddl.layers`, or load one; train it; save it again as ONNX. See `Model`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from eddl import initializers, layers, losses, metrics, optimizers, schedules, zoo
+from eddl.errors import (
+    AttributeValueError,
+    DeviceError,
+    EddlError,
+    FileError,
+    GradientError,
+    GraphError,
+    ShapeError,
+    StateError,
+    TypeMismatchError,
+)
+from eddl.layers import input as Input  # noqa: N812
+from eddl.optimizers import SGD, Adam
+from eddl.schedules import OneCycle
+from eddl.tensors import Tensor
+from eddl.training.model import Model
+from eddl.training.step import Step, gradients
+
+if TYPE_CHECKING:
+    from eddl.onnx.load import load
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AttributeValueError",
+    "DeviceError",
+    "EddlError",
+    "FileError",
+    "GradientError",
+    "GraphError",
+    "Input",
+    "Model",
+    "OneCycle",
+    "ShapeError",
+    "StateError",
+    "Step",
+    "Tensor",
+    "TypeMismatchError",
+    "gradients",
+    "initializers",
+    "layers",
+    "load",
+    "losses",
+    "metrics",
+    "optimizers",
+    "schedules",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":  # the onnx package is imported only where it is needed
+        from eddl.onnx.load import load
+
+        return load
+    raise AttributeError(f"module 'eddl' has no attribute {name!r}")

@@ -1,0 +1,24 @@
+"""Every operator on NumPy arrays: the reference, the fallback and the evaluator."""
+
+from eddl.backends.array import (
+    arrangement,
+    convolution,
+    elementwise,
+    linear,
+    normalization,
+    pooling,
+    reduction,
+)
+from eddl.backends.array.backend import KERNELS, ArrayBackend
+
+__all__ = [
+    "KERNELS",
+    "ArrayBackend",
+    "arrangement",
+    "convolution",
+    "elementwise",
+    "linear",
+    "normalization",
+    "pooling",
+    "reduction",
+]

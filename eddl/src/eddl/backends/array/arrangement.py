@@ -1,0 +1,177 @@
+"""Operators that move elements: views where the order in memory stays, copies elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from eddl.backends.array.backend import ArrayBackend, kernel
+from eddl.compiler.protocol import Offer, Thunk
+from eddl.errors import AttributeValueError
+from eddl.graph import Constant, Node
+from eddl.ops.arrangement import pad_widths, slice_ranges
+
+
+def _no_call(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+    raise AssertionError("a view is never bound")
+
+
+@kernel("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def same_order(backend: ArrayBackend, node: Node) -> Offer:
+    """Another shape of the same memory."""
+    return Offer("view", _no_call, views={0: 0})
+
+
+def _copy(backend: ArrayBackend, source: Any, target: Any) -> Thunk:
+    """A copy split over the threads along the first axis."""
+    parts = backend.threads.split(target.shape[0]) if target.ndim else []
+    if len(parts) < 2 or target.nbytes < 1 << 16:
+        return lambda: backend.xp.copyto(target, source)
+    tasks = [lambda a=a, b=b: backend.xp.copyto(target[a:b], source[a:b]) for a, b in parts]
+    return lambda: backend.threads.run(tasks)
+
+
+@kernel("Transpose")
+def transpose(backend: ArrayBackend, node: Node) -> Offer:
+    """A strided copy."""
+    perm = node.attributes["perm"] or None
+    return Offer("copy", lambda ins, outs, _: _copy(backend, ins[0].transpose(perm), outs[0]))
+
+
+@kernel("Expand")
+def expand(backend: ArrayBackend, node: Node) -> Offer:
+    """Repetition by broadcasting."""
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        return _copy(backend, backend.xp.broadcast_to(inputs[0], outputs[0].shape), outputs[0])
+
+    return Offer("broadcast", bind)
+
+
+@kernel("Concat")
+def concat(backend: ArrayBackend, node: Node) -> Offer:
+    """Each input is copied to its place."""
+    axis = node.attributes["axis"] % node.outputs[0].rank
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        start, copies = 0, []
+        for part in inputs:
+            index = [slice(None)] * part.ndim
+            index[axis] = slice(start, start + part.shape[axis])
+            start += part.shape[axis]
+            copies.append(_copy(backend, part, outputs[0][tuple(index)]))
+
+        def run() -> None:
+            for copy in copies:
+                copy()
+
+        return run
+
+    return Offer("copies", bind)
+
+
+def _index(ranges: Sequence[tuple[int, int, int]]) -> tuple[slice, ...]:
+    return tuple(
+        slice(start, None if step < 0 and stop < 0 else stop, step) for start, stop, step in ranges
+    )
+
+
+@kernel("Slice")
+def slice_(backend: ArrayBackend, node: Node) -> Offer:
+    """A strided copy of a part."""
+    index = _index(slice_ranges(node))
+    return Offer("copy", lambda ins, outs, _: _copy(backend, ins[0][index], outs[0]))
+
+
+@kernel("SliceGrad", domain="eddl")
+def slice_grad(backend: ArrayBackend, node: Node) -> Offer:
+    """The part back in its place, zeros elsewhere."""
+    index = _index(node.attributes["ranges"])
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        copy = _copy(backend, inputs[0], outputs[0][index])
+
+        def run() -> None:
+            outputs[0].fill(0)
+            copy()
+
+        return run
+
+    return Offer("place", bind)
+
+
+@kernel("Pad")
+def pad(backend: ArrayBackend, node: Node) -> Offer:
+    """The input between its paddings; negative ones crop."""
+    widths = pad_widths(node)
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    fill = given.data.reshape(-1)[0] if isinstance(given, Constant) else 0
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        data, result = inputs[0], outputs[0]
+        source = tuple(
+            slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(data.shape, widths, strict=True)
+        )
+        target = tuple(
+            slice(max(b, 0), n - max(a, 0)) for n, (b, a) in zip(result.shape, widths, strict=True)
+        )
+        copy = _copy(backend, data[source], result[target])
+
+        def run() -> None:
+            result.fill(fill)
+            copy()
+
+        return run
+
+    return Offer("place", bind)
+
+
+@kernel("Gather")
+def gather(backend: ArrayBackend, node: Node) -> Offer:
+    """Rows by index; an index outside the axis is an error."""
+    x = node.inputs[0]
+    assert x is not None
+    axis = node.attributes["axis"] % x.rank
+    size = x.type.sizes[axis]
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        xp = backend.xp
+
+        def run() -> None:
+            indices = inputs[1]
+            if indices.size and (indices.min() < -size or indices.max() >= size):
+                raise AttributeValueError(
+                    f"Gather: received indices from {indices.min()} to {indices.max()}, expected "
+                    f"numbers from {-size} to {size - 1}"
+                )
+            xp.take(inputs[0], indices, axis=axis, out=outputs[0], mode="wrap")
+
+        return run
+
+    return Offer("take", bind)
+
+
+@kernel("OneHot")
+def one_hot(backend: ArrayBackend, node: Node) -> Offer:
+    """One comparison a class; indices outside the depth leave every class off."""
+    axis = node.attributes["axis"] % node.outputs[0].rank
+    depth = node.outputs[0].type.sizes[axis]
+    values = node.inputs[2]
+    assert isinstance(values, Constant)
+    off, on = values.data.reshape(-1)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        xp = backend.xp
+        result = xp.moveaxis(outputs[0], axis, 0)
+
+        def work(index: int) -> None:
+            chosen = xp.logical_or(inputs[0] == index, inputs[0] == index - depth)
+            result[index] = off
+            xp.copyto(result[index], on, where=chosen)
+
+        return backend.threads.share([lambda i=i: work(i) for i in range(depth)])
+
+    assert np.dtype(node.outputs[0].dtype) == values.data.dtype
+    return Offer("compare", bind)

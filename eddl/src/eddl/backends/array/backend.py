@@ -1,0 +1,139 @@
+"""The array backend: every operator on NumPy arrays, written into planned memory.
+
+One source over the namespace `xp`. It is the reference that other backends are compared with, the
+fallback where they have no kernel, and the evaluator that folds constants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from eddl.backends.array.threads import Threads, available
+from eddl.compiler.protocol import Offer, Pattern, Thunk
+from eddl.errors import DeviceError
+from eddl.graph import Constant, Graph, Node, Type, Value
+from eddl.ops.table import entry
+
+Array = np.ndarray[Any, Any]
+Kernel = Callable[["ArrayBackend", Node], Offer | None]
+KERNELS: dict[tuple[str, str], Kernel] = {}
+
+
+def kernel(*names: str, domain: str = "") -> Callable[[Kernel], Kernel]:
+    """Register a function that makes the offer for nodes of the named operators."""
+
+    def add(function: Kernel) -> Kernel:
+        for name in names:
+            KERNELS[domain, name] = function
+        return function
+
+    return add
+
+
+class ArrayBackend:
+    """NumPy on the host, with threads of its own."""
+
+    name = "array"
+    alignment = 64
+    max_slab = 1 << 62
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.xp: Any = np
+        self.threads = Threads(threads or available())
+        self._blas: Any = None
+
+    def patterns(self, node: Node) -> Sequence[Pattern]:
+        """One pattern a node: this backend has a kernel for each operator by itself."""
+        from eddl.backends.array.elementwise import offer_formula
+
+        found = KERNELS.get((node.domain, node.op))
+        if found is None and entry(node).formula is not None:
+            found = offer_formula
+        if found is None:
+            return ()
+        make = found
+        return (Pattern((node.op,), lambda nodes: make(self, nodes[0])),)
+
+    def allocate(self, nbytes: int) -> Array:
+        """Aligned bytes, not initialised."""
+        memory = np.empty(nbytes + self.alignment, np.uint8)
+        start = -memory.ctypes.data % self.alignment
+        return memory[start : start + nbytes]
+
+    def view(self, memory: Array, offset: int, type: Type) -> Array:
+        """The array of a type at an offset of a slab."""
+        return memory[offset : offset + type.nbytes].view(type.dtype).reshape(type.sizes)
+
+    def from_host(self, array: Array) -> Array:
+        """The array itself: this device is the host."""
+        return array
+
+    def to_host(self, array: Array, out: Array) -> None:
+        """Copy a result out."""
+        np.copyto(out, array)
+
+    def copy(self, source: Array, target: Array) -> None:
+        """Copy between arrays."""
+        np.copyto(target, source)
+
+    def run(self, calls: Sequence[Thunk]) -> None:
+        """Make the calls in order, with BLAS on one thread: the kernels bring the others."""
+        with self._single_blas(), np.errstate(all="ignore"):
+            for call in calls:
+                call()
+
+    def evaluate(self, node: Node, inputs: Sequence[Array]) -> list[Array]:
+        """Compute one node on arrays, by its kernel or its body's nodes."""
+        values = [Constant(array) for array in inputs]
+        patterns = self.patterns(node)
+        if not patterns:
+            return self._evaluate_body(node, values)
+        copy = Node(
+            node.op, values, [v.type for v in node.outputs], node.attributes, domain=node.domain
+        )
+        offer = patterns[0].offer([copy])
+        if offer is None:
+            raise DeviceError(f"{node.op}: the array backend cannot evaluate {list(values)}")
+        outputs = [
+            inputs[offer.views[i]].reshape(v.type.sizes).copy()
+            if i in offer.views
+            else np.empty(v.type.sizes, v.dtype)
+            for i, v in enumerate(copy.outputs)
+        ]
+        if not offer.views:
+            workspace = self.allocate(offer.workspace) if offer.workspace else None
+            with np.errstate(all="ignore"):
+                offer.bind(list(inputs), outputs, workspace)()
+        return outputs
+
+    def _evaluate_body(self, node: Node, values: Sequence[Constant]) -> list[Array]:
+        body = entry(node).body
+        if body is None:
+            raise DeviceError(f"{node.op}: no kernel and no body to evaluate it with")
+        copy = Node(
+            node.op, values, [v.type for v in node.outputs], node.attributes, domain=node.domain
+        )
+        outputs = body(copy)
+        known: dict[Value, Array] = {}
+        for inner in Graph([], outputs).nodes:
+            data = [
+                v.data if isinstance(v, Constant) else known[v]
+                for v in inner.inputs
+                if v is not None
+            ]
+            known.update(zip(inner.outputs, self.evaluate(inner, data), strict=False))
+        return [v.data if isinstance(v, Constant) else known[v] for v in outputs]
+
+    def _single_blas(self) -> contextlib.AbstractContextManager[Any]:
+        if self.threads.count < 2:
+            return contextlib.nullcontext()
+        if self._blas is None:
+            from threadpoolctl import ThreadpoolController
+
+            self._blas = ThreadpoolController()
+        limit: contextlib.AbstractContextManager[Any] = self._blas.limit(limits=1, user_api="blas")
+        return limit

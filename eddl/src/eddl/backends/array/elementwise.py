@@ -1,0 +1,316 @@
+"""Elementwise operators: a formula becomes ufunc calls over cache-sized chunks.
+
+The result goes to the output, intermediate values to chunk-sized registers of the workspace, so a
+formula of any length passes over memory once.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from eddl.backends.array.backend import Array, ArrayBackend
+from eddl.compiler.protocol import Offer, Thunk
+from eddl.errors import GraphError
+from eddl.graph import Node
+from eddl.ops.table import entry
+
+CHUNK = 1 << 14
+"""Elements in a chunk: two or three of them fit a core's second-level cache."""
+
+_BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide",
+           ast.BitAnd: "logical_and", ast.BitOr: "logical_or"}  # fmt: skip
+_COMPARE = {ast.Eq: "equal", ast.NotEq: "not_equal", ast.Gt: "greater", ast.GtE: "greater_equal",
+            ast.Lt: "less", ast.LtE: "less_equal"}  # fmt: skip
+_UNARY = {ast.USub: "negative", ast.Invert: "logical_not"}
+_NAMES = {"abs": "absolute"}
+
+Operand = tuple[str, Any]
+"""("input", index), ("register", index) or ("number", value)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One ufunc call: its operands and the register it writes (`None`: the output)."""
+
+    function: str
+    operands: tuple[Operand, ...]
+    register: int | None
+
+
+@lru_cache(maxsize=1024)
+def parse(formula: str, names: tuple[str, ...], attributes: tuple[tuple[str, float], ...]
+          ) -> tuple[Step, ...]:  # fmt: skip
+    """Translate a formula into steps, registers reused as soon as they are free."""
+    numbers = dict(attributes)
+    steps: list[Step] = []
+    free: list[int] = []
+    count = 0
+
+    def register() -> int:
+        nonlocal count
+        if free:
+            return free.pop()
+        count += 1
+        return count - 1
+
+    def visit(tree: ast.AST) -> Operand:
+        match tree:
+            case ast.Constant(value=int() | float() as value):
+                return ("number", value)
+            case ast.Name(id=name) if name in names:
+                return ("input", names.index(name))
+            case ast.Name(id=name) if name in numbers:
+                return ("number", numbers[name])
+            case ast.UnaryOp(op=op, operand=inner):
+                return emit(_UNARY[type(op)], [inner])
+            case ast.BinOp(left=left, op=op, right=right):
+                return emit(_BINARY[type(op)], [left, right])
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return emit(_COMPARE[type(op)], [left, right])
+            case ast.Call(func=ast.Name(id=name), args=arguments):
+                return emit(_NAMES.get(name, name), arguments)
+        raise GraphError(f"the formula {formula!r} holds {ast.dump(tree)}, which no backend knows")
+
+    def emit(function: str, parts: Sequence[ast.AST]) -> Operand:
+        operands = tuple(visit(part) for part in parts)
+        target = register()  # never an operand's own: their types may differ
+        steps.append(Step(function, operands, target))
+        free.extend(index for kind, index in operands if kind == "register")
+        return ("register", target)
+
+    kind, index = visit(ast.parse(formula, mode="eval").body)
+    if kind == "register":
+        last = steps.pop()
+        steps.append(Step(last.function, last.operands, None))
+    else:
+        steps.append(Step("copy", ((kind, index),), None))
+    return tuple(steps)
+
+
+def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
+    """The offer for any operator that has a formula."""
+    operator = entry(node)
+    assert operator.formula is not None
+    formula = operator.formula if isinstance(operator.formula, str) else operator.formula(node)
+    names = tuple(operator.formal(i) for i in range(len(node.inputs)))
+    names = tuple(f"X{i}" for i in range(len(names))) if operator.variadic else names
+    numbers = tuple((k, v) for k, v in node.attributes.items() if isinstance(v, (int, float)))
+    steps = parse(formula, names, numbers)
+    types = [None if v is None else v.dtype for v in node.inputs]
+    registers = _register_types(backend, steps, types)
+    output = node.outputs[0].type
+    size = min(output.count, CHUNK)
+    row = sum(_padded(size * dtype.itemsize) for dtype in registers)
+    shapes = [None if v is None else v.type.sizes for v in node.inputs]
+    same = tuple(
+        i
+        for i, (shape, dtype) in enumerate(zip(shapes, types, strict=True))
+        if shape == output.sizes and dtype == output.dtype
+    )
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        arrays = [x for x in inputs if x is not None]
+        positions = {i: n for n, i in enumerate(i for i, x in enumerate(inputs) if x is not None)}
+        chunks = list(_chunks(arrays, outputs[0]))
+        parts = backend.threads.split(len(chunks))
+        tasks = []
+        for thread, (start, stop) in enumerate(parts):
+            scratch = None if not row else workspace[thread * row : (thread + 1) * row]
+            run = [
+                call
+                for ins, out in chunks[start:stop]
+                for call in _chunk_calls(backend, steps, registers, ins, positions, out, scratch)
+            ]
+            tasks.append(_in_turn(run))
+        if len(tasks) == 1:
+            return tasks[0]
+        return lambda: backend.threads.run(tasks)
+
+    return Offer(
+        operator.name, bind, workspace=row * backend.threads.count, overwrites={0: same}
+    )
+
+
+def _in_turn(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Thunk:
+    if len(calls) == 1:
+        function, arguments = calls[0]
+        return lambda: function(*arguments)
+
+    def run() -> None:
+        for function, arguments in calls:
+            function(*arguments)
+
+    return run
+
+
+def _padded(nbytes: int) -> int:
+    return -(-nbytes // 64) * 64
+
+
+def _register_types(
+    backend: ArrayBackend, steps: Sequence[Step], types: Sequence[Any]
+) -> list[np.dtype[Any]]:
+    """The element type of each register; one that changes type within a formula takes the widest.
+
+    Found by running the formula over arrays of one element.
+    """
+    held: dict[int, Any] = {}
+    found: dict[int, np.dtype[Any]] = {}
+    with np.errstate(all="ignore"):
+        for step in steps:
+            values = [
+                np.ones(1, types[index])
+                if kind == "input"
+                else (held[index] if kind == "register" else index)
+                for kind, index in step.operands
+            ]
+            if step.function == "copy":
+                result = values[0]
+            elif step.function == "where":
+                result = np.where(*values)
+            elif step.function == "truncated":
+                result = values[0]
+            else:
+                result = getattr(np, step.function)(*values)
+            if step.register is not None:
+                held[step.register] = np.asarray(result)
+                old = found.get(step.register)
+                new = held[step.register].dtype
+                found[step.register] = new if old is None or old.itemsize < new.itemsize else old
+    return [found[i] for i in range(len(found))]
+
+
+def _chunks(inputs: Sequence[Array], output: Array) -> Iterator[tuple[list[Array], Array]]:
+    """Matching pieces of all arrays: flat where nothing is broadcast, else along leading axes."""
+    flat = output.flags.c_contiguous and all(
+        x.size == 1 or (x.shape == output.shape and x.flags.c_contiguous) for x in inputs
+    )
+    if flat:
+        result = output.reshape(-1)
+        rows = [x.reshape(()) if x.size == 1 and output.size > 1 else x.reshape(-1) for x in inputs]
+        for start in range(0, result.size, CHUNK):
+            piece = slice(start, start + CHUNK)
+            yield [x if x.ndim == 0 else x[piece] for x in rows], result[piece]
+        return
+    wide = [
+        np.broadcast_to(x, output.shape) if x.size > 1 else x.reshape(()) for x in inputs
+    ]
+    for index in _blocks(output.shape, CHUNK):
+        yield [x if x.ndim == 0 else x[index] for x in wide], output[index]
+
+
+def _blocks(shape: Sequence[int], limit: int) -> Iterator[tuple[Any, ...]]:
+    """Index tuples over leading axes that cut an array into blocks of at most `limit` elements."""
+    inner = math.prod(shape[1:])
+    if not shape or shape[0] * inner <= limit:
+        yield (slice(None),) if shape else ()
+        return
+    if inner <= limit:
+        step = max(limit // max(inner, 1), 1)
+        for start in range(0, shape[0], step):
+            yield (slice(start, start + step),)
+        return
+    for i in range(shape[0]):
+        for rest in _blocks(shape[1:], limit):
+            yield (i, *rest)
+
+
+def _chunk_calls(
+    backend: ArrayBackend,
+    steps: Sequence[Step],
+    types: Sequence[np.dtype[Any]],
+    inputs: Sequence[Array],
+    positions: dict[int, int],
+    output: Array,
+    scratch: Array | None,
+) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
+    memory: list[Array] = []
+    offset = 0
+    for dtype in types:
+        assert scratch is not None
+        nbytes = output.size * dtype.itemsize
+        memory.append(scratch[offset : offset + nbytes])
+        offset += _padded(min(nbytes, CHUNK * dtype.itemsize))
+    held: dict[int, Array] = {}
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+    xp = backend.xp
+    for step in steps:
+        operands = [
+            inputs[positions[index]]
+            if kind == "input"
+            else (held[index] if kind == "register" else index)
+            for kind, index in step.operands
+        ]
+        if step.register is None:
+            target = output
+        else:
+            dtype = _result_type(step, operands)
+            target = memory[step.register][: output.size * dtype.itemsize]
+            target = target.view(dtype).reshape(output.shape)
+            held[step.register] = target
+        calls.append(_call(xp, step.function, operands, target))
+    return calls
+
+
+def _result_type(step: Step, operands: Sequence[Any]) -> np.dtype[Any]:
+    samples = [np.ones(1, x.dtype) if isinstance(x, np.ndarray) else x for x in operands]
+    with np.errstate(all="ignore"):
+        if step.function == "where":
+            result = np.where(*samples)
+        elif step.function in ("truncated", "copy"):
+            result = np.asarray(samples[0])
+        else:
+            result = getattr(np, step.function)(*samples)
+    return np.asarray(result).dtype
+
+
+def _call(
+    xp: Any, function: str, operands: Sequence[Any], out: Array
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    if function == "copy":
+        return xp.copyto, (out, operands[0], "unsafe")
+    if function == "where":
+        return _where, (xp, *operands, out)
+    if function == "truncated":
+        return _truncated, (xp, *operands, out)
+    ufunc = getattr(xp, function)
+    if np.result_type(out) == bool or function.startswith("logical"):
+        return ufunc, (*operands, out)
+    return _cast_call(ufunc, operands, out)
+
+
+def _cast_call(
+    ufunc: Any, operands: Sequence[Any], out: Array
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def run(*arguments: Any) -> None:
+        ufunc(*arguments[:-1], out=arguments[-1], casting="same_kind")
+
+    return run, (*operands, out)
+
+
+def _where(xp: Any, condition: Array, x: Any, y: Any, out: Array) -> None:
+    """`out = condition ? x : y`, where `out` may be the memory of x or of y."""
+    if isinstance(x, np.ndarray) and x.shape == out.shape and _same_memory(x, out):
+        xp.copyto(out, y, where=xp.logical_not(condition))
+        return
+    if not (isinstance(y, np.ndarray) and y.shape == out.shape and _same_memory(y, out)):
+        xp.copyto(out, y)
+    xp.copyto(out, x, where=condition)
+
+
+def _same_memory(a: Array, b: Array) -> bool:
+    return bool(a.ctypes.data == b.ctypes.data) and a.strides == b.strides
+
+
+def _truncated(xp: Any, a: Array, b: Array, out: Array) -> None:
+    """Integer division towards zero."""
+    quotient = xp.floor_divide(a, b)
+    inexact = xp.logical_and(xp.multiply(quotient, b) != a, (a < 0) != (b < 0))
+    xp.add(quotient, inexact, out=out, casting="unsafe")

@@ -1,0 +1,29 @@
+"""Matrix products by BLAS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eddl.backends.array.backend import ArrayBackend, kernel
+from eddl.compiler.protocol import Offer, Thunk
+from eddl.graph import Node
+
+
+@kernel("MatMul")
+def matmul(backend: ArrayBackend, node: Node) -> Offer:
+    """One product, its rows split over the threads."""
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        xp, (a, b), y = backend.xp, inputs, outputs[0]
+        if a.ndim < 2 or y.size < 1 << 14:
+            return lambda: xp.matmul(a, b, out=y)
+        rows_last = b.ndim == 1
+        tasks = []
+        for start, stop in backend.threads.split(a.shape[-2]):
+            part = y[..., start:stop] if rows_last else y[..., start:stop, :]
+            left = a[..., start:stop, :]
+            tasks.append(lambda left=left, part=part: xp.matmul(left, b, out=part))
+        return lambda: backend.threads.run(tasks)
+
+    return Offer("blas", bind)

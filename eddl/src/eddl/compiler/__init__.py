@@ -1,0 +1,79 @@
+"""From a graph to a program, in one order for every backend.
+
+specialise, differentiate, simplify, lower, select kernels, plan memory, bind: each a small function
+in a file of its own. This room knows operators and graphs and no backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from eddl.compiler.differentiate import differentiate
+from eddl.compiler.modes import training_form
+from eddl.compiler.plan import Plan, plan_memory
+from eddl.compiler.program import Program, Slabs
+from eddl.compiler.protocol import Backend, Call, Offer, Pattern
+from eddl.compiler.select import lower, select
+from eddl.compiler.simplify import simplify
+from eddl.compiler.specialise import specialise
+from eddl.graph import Graph, State, Type, Value
+from eddl.ops.table import apply
+
+__all__ = [
+    "Backend",
+    "Call",
+    "Offer",
+    "Pattern",
+    "Plan",
+    "Program",
+    "Slabs",
+    "compile_graph",
+    "differentiate",
+    "lower",
+    "plan_memory",
+    "select",
+    "simplify",
+    "specialise",
+    "training_form",
+]
+
+
+def compile_graph(
+    graph: Graph,
+    types: Mapping[Value, Type],
+    backend: Backend,
+    slabs: Slabs,
+    *,
+    memory_of: Callable[[State], Any],
+    bound: Mapping[Value, tuple[Value, Any]] | None = None,
+    poison: bool = False,
+) -> Program:
+    """Compile a graph for inputs of static `types`.
+
+    `memory_of` gives the device array of a state. `bound` maps outputs to an outside value and its
+    device array, into which the program writes them.
+    """
+    static, _ = specialise(graph, types, backend.evaluate)
+    final = simplify(lower(simplify(differentiate(static)), backend))
+    targets: dict[Value, Value] = {}
+    outside: dict[Value, Any] = {}
+    outputs = list(final.outputs)
+    for index, old in enumerate(graph.outputs):
+        if bound and old in bound:
+            if outputs[index] in targets or outputs.index(outputs[index]) != index:
+                outputs[index] = apply("Identity", outputs[index])  # written to two places
+            place, array = bound[old]
+            targets[outputs[index]] = place
+            outside[place] = array
+    final = Graph(final.inputs, outputs, final.updates)
+    for leaf in final.leaves:
+        if isinstance(leaf, State):
+            outside[leaf] = memory_of(leaf)
+    calls = select(final, backend)
+    plan = plan_memory(
+        final, calls, bound=targets, alignment=backend.alignment, max_slab=backend.max_slab
+    )
+    return Program(
+        final, plan, backend, slabs, outside=outside, bound=targets, poison=poison
+    )

@@ -1,0 +1,209 @@
+"""The memory plan: where every value lies, decided before the first run.
+
+Values become buffers: a view shares its input's, an overwriting output takes over a buffer that
+ends there, a new state value is written into the state's own memory where nothing still reads the
+old one. Each buffer lives from the call that makes it to the last that reads it; workspaces live
+during their call. Offsets are given largest first, each at the lowest place free for its whole
+life. Buffers of inputs, constants and states lie outside the slabs and are never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eddl.compiler.protocol import Call
+from eddl.errors import DeviceError
+from eddl.graph import Graph, State, Value
+
+FOREVER = 1 << 60
+
+
+@dataclass
+class Buffer:
+    """One stretch of memory: its size, life (call indices) and place."""
+
+    nbytes: int
+    birth: int
+    death: int
+    outside: Value | None = None
+    slab: int = 0
+    offset: int = 0
+
+
+@dataclass
+class Plan:
+    """The result: a buffer for each value and workspace, and the slabs' sizes."""
+
+    calls: Sequence[Call]
+    buffers: dict[Value, Buffer] = field(default_factory=dict)
+    workspaces: dict[int, Buffer] = field(default_factory=dict)
+    slabs: list[int] = field(default_factory=list)
+    peak: int = 0
+    """The most bytes alive at once: no plan of these calls can need less."""
+
+    @property
+    def transient(self) -> int:
+        """The bytes of all slabs."""
+        return sum(self.slabs)
+
+
+def plan_memory(
+    graph: Graph,
+    calls: Sequence[Call],
+    *,
+    bound: Mapping[Value, Value] | None = None,
+    alignment: int = 64,
+    max_slab: int = FOREVER,
+) -> Plan:
+    """Plan the memory of `calls`.
+
+    `bound` maps values that the program makes to outside values (parts of an arena) into whose
+    memory they are to be written; where that is impossible the program copies at its end.
+    """
+    plan = Plan(calls)
+    _assign(plan, graph)
+    _merge(plan, graph, dict(bound or {}))
+    _place(plan, alignment, max_slab)
+    return plan
+
+
+def _assign(plan: Plan, graph: Graph) -> None:
+    """A buffer a value, shared by views, with its life."""
+    buffers = plan.buffers
+    for leaf in graph.leaves:
+        buffers[leaf] = Buffer(leaf.type.nbytes, -1, FOREVER, outside=leaf)
+    for index, call in enumerate(plan.calls):
+        for position, value in enumerate(call.outputs):
+            viewed = call.offer.views.get(position)
+            source = None if viewed is None else call.inputs[viewed]
+            if source is not None:
+                buffers[value] = buffers[source]
+            else:
+                buffers[value] = Buffer(value.type.nbytes, index, index)
+        for read in call.inputs:
+            if read is not None:
+                buffers[read].death = max(buffers[read].death, index)
+        if call.offer.workspace:
+            plan.workspaces[index] = Buffer(call.offer.workspace, index, index)
+    for value in (*graph.outputs, *graph.updates.values()):
+        buffers[value].death = FOREVER
+
+
+def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
+    """Write results where they belong, and over buffers that end at the call that makes them."""
+    buffers = plan.buffers
+    members: dict[int, list[Value]] = {}
+    for value, buffer in buffers.items():
+        members.setdefault(id(buffer), []).append(value)
+    last_read = {state: _last_read(plan, state) for state in graph.updates}
+
+    def replace(old: Buffer, new: Buffer) -> None:
+        for value in members.pop(id(old)):
+            buffers[value] = new
+            members.setdefault(id(new), []).append(value)
+        new.death = max(new.death, old.death)
+
+    for value, target in bound.items():
+        old = buffers[value]
+        if old.outside is None and old.nbytes == target.type.nbytes:
+            replace(old, Buffer(old.nbytes, -1, FOREVER, outside=target))
+    for state, value in graph.updates.items():
+        old = buffers[value]
+        if old.outside is not None or not isinstance(state, State):
+            continue
+        call = plan.calls[old.birth]
+        overwritable = any(
+            call.inputs[i] is state
+            for position, output in enumerate(call.outputs)
+            if buffers[output] is old
+            for i in call.offer.overwrites.get(position, ())
+        )
+        once = sum(read is state for read in call.inputs) <= 1
+        if last_read[state] < old.birth or (
+            last_read[state] == old.birth and overwritable and once
+        ):
+            replace(old, buffers[state])
+    for index, call in enumerate(plan.calls):
+        for position, choices in call.offer.overwrites.items():
+            target = buffers[call.outputs[position]]
+            if target.outside is not None or target.birth != index:
+                continue
+            for choice in choices:
+                read = call.inputs[choice]
+                if read is None:
+                    continue
+                source = buffers[read]
+                shared = sum(v is not None and buffers[v] is source for v in call.inputs)
+                if (
+                    source.outside is None
+                    and source.death == index
+                    and source.birth < index
+                    and source.nbytes == target.nbytes
+                    and shared == 1
+                ):
+                    replace(target, source)
+                    break
+
+
+def _last_read(plan: Plan, state: Value) -> int:
+    """The last call that reads a state's memory, by any view of it."""
+    buffer = plan.buffers[state]
+    reads = [
+        index
+        for index, call in enumerate(plan.calls)
+        if any(v is not None and plan.buffers[v] is buffer for v in call.inputs)
+    ]
+    return max(reads, default=-1)
+
+
+def _place(plan: Plan, alignment: int, max_slab: int) -> None:
+    """Greedy by size: Pisarchyk and Lee 2020, "Efficient memory management for deep neural net
+    inference", with several slabs."""
+    inside = {id(b): b for b in plan.buffers.values() if b.outside is None}
+    inside.update((id(b), b) for b in plan.workspaces.values())
+    todo = sorted(inside.values(), key=lambda b: (-b.nbytes, b.birth))
+    placed: list[list[Buffer]] = []
+    for buffer in todo:
+        size = -(-buffer.nbytes // alignment) * alignment
+        if size > max_slab:
+            raise DeviceError(
+                f"a value needs {buffer.nbytes} bytes, more than one allocation of the device may "
+                f"hold ({max_slab}); make the batch or the image smaller"
+            )
+        for number, slab in enumerate([*placed, []]):
+            offset = _lowest(slab, buffer, size, alignment)
+            if offset + size <= max_slab:
+                if number == len(placed):
+                    placed.append(slab)
+                    plan.slabs.append(0)
+                buffer.slab, buffer.offset = number, offset
+                slab.append(buffer)
+                plan.slabs[number] = max(plan.slabs[number], offset + size)
+                break
+    events: dict[int, int] = {}
+    for buffer in todo:
+        events[buffer.birth] = events.get(buffer.birth, 0) + buffer.nbytes
+        after = min(buffer.death, len(plan.calls)) + 1
+        events[after] = events.get(after, 0) - buffer.nbytes
+    alive = 0
+    for _, change in sorted(events.items()):
+        alive += change
+        plan.peak = max(plan.peak, alive)
+
+
+def _lowest(slab: Sequence[Buffer], buffer: Buffer, size: int, alignment: int) -> int:
+    """The lowest offset at which `size` bytes are free for the buffer's whole life."""
+    busy = sorted(
+        (b.offset, b.offset + -(-b.nbytes // alignment) * alignment)
+        for b in slab
+        if b.birth <= buffer.death and buffer.birth <= b.death
+    )
+    offset = 0
+    for start, end in busy:
+        if offset + size <= start:
+            break
+        offset = max(offset, end)
+    return offset
+
+

@@ -1,0 +1,203 @@
+"""A program: calls bound to planned memory, run as often as wanted.
+
+Everything but the calls that read the caller's arrays is bound once; those are bound at each run to
+the arrays as they are, so that nothing is copied on the way in. Outputs are copied out: results own
+their memory, and no address of a slab leaves this room. Programs that share a `Slabs` run one at a
+time and overwrite each other's transient values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eddl.compiler.plan import FOREVER, Plan
+from eddl.compiler.protocol import Backend, Call, Thunk
+from eddl.errors import ShapeError, StateError
+from eddl.graph import Constant, Graph, State, Value
+
+
+class Slabs:
+    """Transient memory that the programs of one model share; it grows to the largest need."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.memory: list[Any] = []
+        self.sizes: list[int] = []
+        self.version = 0
+
+    def reserve(self, sizes: Sequence[int]) -> None:
+        """Make room for slabs of these sizes; memory that is too small is replaced."""
+        for index, size in enumerate(sizes):
+            if index == len(self.sizes):
+                self.memory.append(None)
+                self.sizes.append(0)
+            if self.sizes[index] < size:
+                self.memory[index] = None  # freed before its successor is allocated
+                self.memory[index] = self.backend.allocate(size)
+                self.sizes[index] = size
+                self.version += 1
+
+
+class Program:
+    """A compiled graph. `run(inputs)` gives host arrays for the graph's outputs, in order.
+
+    `outside` gives the device arrays of states and other leaves; `bound` the outside leaves into
+    which outputs are written instead of being returned. `poison=True` fills every buffer with NaN
+    when its life ends, which the tests use to find a read after it.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        plan: Plan,
+        backend: Backend,
+        slabs: Slabs,
+        *,
+        outside: Mapping[Value, Any],
+        bound: Mapping[Value, Value],
+        poison: bool = False,
+    ) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.backend = backend
+        self._slabs = slabs
+        self._bound_to = bound
+        self._poison = poison
+        self._process = os.getpid()
+        self._version = -1
+        self._inputs = set(graph.inputs)
+        self._arrays: dict[Value, Any] = dict(outside)
+        for leaf in graph.leaves:
+            if isinstance(leaf, Constant):
+                self._arrays[leaf] = backend.from_host(leaf.data)
+            elif isinstance(leaf, State) and leaf not in self._arrays:
+                raise StateError(f"the state {leaf.name} has no memory: place it first")
+        self._read = self._used()
+
+    def run(self, inputs: Sequence[np.ndarray[Any, Any]] = ()) -> list[np.ndarray[Any, Any]]:
+        """Run on host arrays that fit the graph's inputs; they are borrowed for the call only."""
+        if os.getpid() != self._process:
+            raise StateError(
+                "this program was compiled in another process; build the model anew after a fork"
+            )
+        for value, array in zip(self.graph.inputs, inputs, strict=True):
+            if array.shape != value.type.sizes or array.dtype != value.dtype:
+                raise ShapeError(
+                    f"input {value.name}: received {array.dtype}{list(array.shape)}, expected "
+                    f"{value.type}"
+                )
+        self._bind()
+        given = {
+            value: self.backend.from_host(array)
+            for value, array in zip(self.graph.inputs, inputs, strict=True)
+        }
+        calls = list(self._thunks)
+        for index in self._late:
+            calls[index] = self._thunk(index, self.plan.calls[index], given)
+        if self._poison:
+            calls = self._with_poison(calls)
+        self.backend.run([*calls, *self._copies(given)])
+        results = []
+        for value in self.graph.outputs:
+            if value in self._bound_to:
+                continue
+            host = np.empty(value.type.sizes, value.dtype)
+            self.backend.to_host(self._array(value, given), host)
+            results.append(host)
+        return results
+
+    def _used(self) -> set[Value]:
+        read = {v for call in self.plan.calls for v in call.inputs if v is not None}
+        return read | {*self.graph.outputs, *self.graph.updates.values()}
+
+    def _bind(self) -> None:
+        """Bind all calls that do not read the caller's arrays, anew when the slabs moved."""
+        self._slabs.reserve(self.plan.slabs)
+        if self._version == self._slabs.version:
+            return
+        from_caller = {id(self.plan.buffers[value]) for value in self.graph.inputs}
+        self._late = [
+            index
+            for index, call in enumerate(self.plan.calls)
+            if any(
+                v is not None and id(self.plan.buffers[v]) in from_caller
+                for v in (*call.inputs, *call.outputs)
+            )
+        ]
+        late = set(self._late)
+        self._thunks: list[Thunk] = [
+            _nothing if index in late else self._thunk(index, call, {})
+            for index, call in enumerate(self.plan.calls)
+        ]
+        self._version = self._slabs.version
+
+    def _thunk(self, index: int, call: Call, given: Mapping[Value, Any]) -> Thunk:
+        if call.offer.views:
+            return _nothing
+        inputs = [None if v is None else self._array(v, given) for v in call.inputs]
+        outputs = [
+            None
+            if position in call.offer.optional and value not in self._read
+            else self._array(value, given)
+            for position, value in enumerate(call.outputs)
+        ]
+        workspace = None
+        if index in self.plan.workspaces:
+            buffer = self.plan.workspaces[index]
+            workspace = self.backend.view(
+                self._slabs.memory[buffer.slab], buffer.offset, _bytes(buffer.nbytes)
+            )
+        return call.offer.bind(inputs, outputs, workspace)
+
+    def _array(self, value: Value, given: Mapping[Value, Any]) -> Any:
+        """The device array of a value: a leaf's own, or the stretch of memory planned for it."""
+        buffer = self.plan.buffers[value]
+        if buffer.outside is None:
+            return self.backend.view(self._slabs.memory[buffer.slab], buffer.offset, value.type)
+        array = given.get(buffer.outside)
+        if array is None:
+            array = self._arrays[buffer.outside]
+        return array if array.shape == value.type.sizes else array.reshape(value.type.sizes)
+
+    def _copies(self, given: Mapping[Value, Any]) -> list[Thunk]:
+        """What the plan could not write in place: new states and bound outputs."""
+        moves = []
+        for target, value in (
+            *((state, new) for state, new in self.graph.updates.items()),
+            *((place, output) for output, place in self._bound_to.items()),
+        ):
+            if self.plan.buffers[value].outside is not target:
+                source = self._array(value, given)
+                goal = self._arrays[target]
+                moves.append((source, goal.reshape(source.shape)))
+        return [lambda move=move: self.backend.copy(*move) for move in moves]
+
+    def _with_poison(self, calls: Sequence[Thunk]) -> list[Thunk]:
+        poisoned: list[Thunk] = []
+        for index, call in enumerate(calls):
+            poisoned.append(call)
+            dead = {
+                id(b): b
+                for b in self.plan.buffers.values()
+                if b.outside is None and b.death == index and b.death != FOREVER
+            }
+            for buffer in dead.values():
+                array = self.backend.view(
+                    self._slabs.memory[buffer.slab], buffer.offset, _bytes(buffer.nbytes)
+                )
+                poisoned.append(lambda array=array: array.fill(0xFF))
+        return poisoned
+
+
+def _nothing() -> None:
+    """The call of a view."""
+
+
+def _bytes(count: int) -> Any:
+    from eddl.graph import Type
+
+    return Type("uint8", (count,))

@@ -1,0 +1,96 @@
+"""What the compiler asks of a backend: patterns, kernel offers, memory.
+
+A backend gives an ordered list of patterns, chains of operators it has one kernel for; the longest
+that fits wins. For a match it makes a *kernel offer*, or none, and the next pattern is tried.
+`tests/eddl/compiler` compiles against a toy backend, so nothing here leans on a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from eddl.graph import Node, Type, Value
+
+Thunk = Callable[[], None]
+Buffers = Sequence[Any]
+Bind = Callable[[Buffers, Buffers, Any], Thunk]
+"""`bind(inputs, outputs, workspace) -> call`: buffers are the backend's arrays, `None` for inputs
+that were left out and outputs that nobody reads; the call allocates nothing."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A kernel for a match.
+
+    `workspace` is the scratch memory in bytes it needs while it runs. `overwrites` maps an output
+    to the inputs whose memory it may be written to, best first. `views` maps an output to the input
+    whose memory it simply is. `optional` outputs may be left out when nobody reads them.
+    """
+
+    kernel: str
+    bind: Bind
+    workspace: int = 0
+    overwrites: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    views: Mapping[int, int] = field(default_factory=dict)
+    optional: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A chain of operators, each feeding the next alone, and the offer for nodes that match."""
+
+    ops: tuple[str, ...]
+    offer: Callable[[Sequence[Node]], Offer | None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A match with its accepted offer: what becomes one call of the program."""
+
+    nodes: tuple[Node, ...]
+    offer: Offer
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def order(self) -> int:
+        """Where it stands in the schedule."""
+        return self.nodes[-1].order
+
+
+class Backend(Protocol):
+    """A kind of device."""
+
+    name: str
+    alignment: int
+    max_slab: int
+
+    def patterns(self, node: Node) -> Sequence[Pattern]:
+        """The patterns that may begin at a node, longest first."""
+
+    def allocate(self, nbytes: int) -> Any:
+        """Memory of so many bytes."""
+
+    def view(self, memory: Any, offset: int, type: Type) -> Any:
+        """The array of a type that lies at an offset of a slab."""
+
+    def from_host(self, array: np.ndarray[Any, Any]) -> Any:
+        """An array of the device with the content of a host array, shared where possible."""
+
+    def to_host(self, array: Any, out: np.ndarray[Any, Any]) -> None:
+        """Copy an array of the device into a host array."""
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy between arrays of the device."""
+
+    def run(self, calls: Sequence[Thunk]) -> None:
+        """Make the calls in order."""
+
+    def evaluate(
+        self, node: Node, inputs: Sequence[np.ndarray[Any, Any]]
+    ) -> Sequence[np.ndarray[Any, Any]]:
+        """Compute one node on host arrays."""

@@ -1,0 +1,70 @@
+"""The first pass: input types become static, and what then is constant is computed.
+
+After it every type is static and every input that must be constant is. A value that depends on a
+state is never folded, so a parameter keeps its place in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eddl.errors import GraphError
+from eddl.graph import Constant, Graph, Input, Node, Type, Value, rebuild
+from eddl.ops.table import copy_node, entry
+
+Evaluate = Callable[[Node, Sequence[np.ndarray[Any, Any]]], Sequence[np.ndarray[Any, Any]]]
+
+FOLD_LIMIT = 1 << 20
+"""Constants of more elements than this are left to the program, to keep its memory planned."""
+
+
+def specialise(
+    graph: Graph, types: Mapping[Value, Type], evaluate: Evaluate
+) -> tuple[Graph, dict[Value, Value]]:
+    """The graph over inputs of static `types`, and the map from old values to new ones."""
+    leaves: dict[Value, Value] = {
+        value: Input(type, name=value.name) for value, type in types.items()
+    }
+
+    def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        outputs = copy_node(node, inputs)
+        if node.op == "Shape" and node.domain == "":
+            start, end = node.attributes["start"], node.attributes["end"]
+            assert inputs[0] is not None
+            return [Constant(np.asarray(inputs[0].type.sizes[start:end], np.int64))]
+        made = outputs[0].node
+        assert made is not None
+        if _foldable(made):
+            data = [value.data for value in made.inputs if isinstance(value, Constant)]
+            return [Constant(array) for array in evaluate(made, data)]
+        _check_static(made)
+        return outputs
+
+    return rebuild(graph, rewrite, leaves)
+
+
+def _foldable(node: Node) -> bool:
+    return (
+        bool(node.inputs)
+        and all(isinstance(value, Constant) for value in node.inputs)
+        and all(value.type.static and value.type.count <= FOLD_LIMIT for value in node.outputs)
+    )
+
+
+def _check_static(node: Node) -> None:
+    for index in entry(node).constant_inputs:
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is not None and not isinstance(value, Constant):
+            raise GraphError(
+                f"{node.label.given or node.op}: input {entry(node).formal(index)} depends on data; "
+                "expected a value that is known when the program is compiled"
+            )
+    for value in node.outputs:
+        if not value.type.static:
+            raise GraphError(
+                f"{node.label.given or node.op}: the output has the type {value.type} even though "
+                "all input shapes are known; expected sizes that do not depend on data"
+            )

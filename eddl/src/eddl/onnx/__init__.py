@@ -1,0 +1,1 @@
+"""ONNX files: load and save. The only room that imports the onnx package."""

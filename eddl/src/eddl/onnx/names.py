@@ -1,0 +1,53 @@
+"""Element types between NumPy and ONNX, and the versions that files are written in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from eddl.errors import TypeMismatchError
+
+OLDEST_OPSET = 13
+"""Files of older opsets are refused."""
+
+DEFAULT_OPSET = 21
+"""What is written unless another is asked for: every current runtime reads it."""
+
+IR_VERSION = 10
+"""The file format version that goes with the default opset."""
+
+_PAIRS = (
+    (np.float32, TensorProto.FLOAT),
+    (np.float64, TensorProto.DOUBLE),
+    (np.float16, TensorProto.FLOAT16),
+    (np.int8, TensorProto.INT8),
+    (np.int16, TensorProto.INT16),
+    (np.int32, TensorProto.INT32),
+    (np.int64, TensorProto.INT64),
+    (np.uint8, TensorProto.UINT8),
+    (np.uint16, TensorProto.UINT16),
+    (np.uint32, TensorProto.UINT32),
+    (np.uint64, TensorProto.UINT64),
+    (np.bool_, TensorProto.BOOL),
+)
+_TO_ONNX = {np.dtype(dtype): code for dtype, code in _PAIRS}
+_FROM_ONNX = {code: np.dtype(dtype) for dtype, code in _PAIRS}
+
+
+def to_onnx(dtype: Any) -> int:
+    """The ONNX code of an element type."""
+    return int(_TO_ONNX[np.dtype(dtype)])
+
+
+def from_onnx(code: int, what: str) -> np.dtype[Any]:
+    """The element type of an ONNX code."""
+    if code not in _FROM_ONNX:
+        known = TensorProto.DataType.items()
+        name = next((key for key, value in known if value == code), str(code))
+        raise TypeMismatchError(
+            f"{what}: received the element type {name}, expected one of "
+            f"{', '.join(dtype.name for dtype in _TO_ONNX)}"
+        )
+    return _FROM_ONNX[code]

@@ -1,0 +1,149 @@
+"""From a model to an ONNX file: the inference graph, its states as initializers, its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from eddl.errors import AttributeValueError, FileError, GraphError
+from eddl.graph import Constant, Graph, Node, State, Value
+from eddl.onnx.names import DEFAULT_OPSET, IR_VERSION, OLDEST_OPSET, to_onnx
+from eddl.ops.table import OPSET, copy_node, entry
+from eddl.training.checkpoint import write_atomically
+from eddl.training.names import assign_names
+
+if TYPE_CHECKING:
+    from eddl.training.model import Model
+
+
+def save_model(
+    model: Model, path: str | Path, *, metadata: Mapping[str, str], opset: int | None = None
+) -> None:
+    """`Model.save`."""
+    if not Path(path).parent.is_dir():
+        raise FileError(f"{path}: the folder does not exist; expected an existing one")
+    write_atomically(path, to_proto(model, metadata=metadata, opset=opset).SerializeToString())
+
+
+def to_proto(
+    model: Model, *, metadata: Mapping[str, str], opset: int | None = None
+) -> onnx.ModelProto:
+    """The ONNX model of a network: its predictions, with the softmax that the loss implies."""
+    target = opset or DEFAULT_OPSET
+    if not OLDEST_OPSET <= target <= OPSET:
+        raise AttributeValueError(
+            f"received opset={opset}, expected a number from {OLDEST_OPSET} to {OPSET}"
+        )
+    graph = _inlined(Graph(model.inputs, model.predictions))
+    names = {**assign_names(graph), **{s: model.names[s] for s in model.states}}
+    names.update(_output_names(graph, names))
+    for node in graph.nodes:
+        if entry(node).since > target:
+            raise GraphError(
+                f"{names[node.outputs[0]]}: {node.op} in the form of opset {entry(node).since} "
+                f"cannot be written as opset {target}; ask for a later one"
+            )
+    constants: dict[Value, str] = {}
+    for node in graph.nodes:
+        for value in node.inputs:
+            if isinstance(value, Constant) and value not in constants:
+                constants[value] = f"constant_{len(constants)}"
+    names.update(constants)
+    states = [leaf for leaf in graph.leaves if isinstance(leaf, State)]
+    body = helper.make_graph(
+        [_node(node, names) for node in graph.nodes],
+        model.name,
+        [_info(value, names) for value in graph.inputs],
+        [_info(value, names) for value in graph.outputs],
+        [_tensor(s.storage.view(), names[s]) for s in states]
+        + [_tensor(c.data, names[c]) for c in constants if isinstance(c, Constant)],
+    )
+    from importlib.metadata import version
+
+    proto = helper.make_model(
+        body,
+        opset_imports=[helper.make_opsetid("", target)],
+        ir_version=IR_VERSION,
+        producer_name="eddl",
+        producer_version=version("eddl"),
+    )
+    helper.set_model_props(proto, {str(k): str(v) for k, v in metadata.items()})
+    return proto
+
+
+def _inlined(graph: Graph) -> Graph:
+    """Private operators as their bodies: files hold the standard's alone."""
+    while any(node.domain for node in graph.nodes):
+
+        def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+            outputs = copy_node(node, inputs)
+            made = outputs[0].node
+            if made is None or not made.domain:
+                return outputs
+            body = entry(made).body
+            if body is None or not all(v.type.static for v in made.inputs if v is not None):
+                raise GraphError(
+                    f"{made.op} of domain {made.domain!r} cannot be written: it has no form in "
+                    "ONNX's operators for sizes that are not fixed"
+                )
+            return body(made)
+
+        graph = graph.transform(rewrite)
+    return graph
+
+
+def _output_names(graph: Graph, names: Mapping[Value, str]) -> dict[Value, str]:
+    """Outputs keep a name from a file; others are called output, output_2, ..."""
+    taken, found = set(names.values()), {}
+    for value in graph.outputs:
+        if value.name or value.node is None or value in found:
+            continue
+        number, name = 1, "output"
+        while name in taken:
+            number += 1
+            name = f"output_{number}"
+        taken.add(name)
+        found[value] = name
+    return found
+
+
+def _node(node: Node, names: Mapping[Value, str]) -> onnx.NodeProto:
+    operator = entry(node)
+    inputs = ["" if value is None else names[value] for value in node.inputs]
+    while inputs and not inputs[-1]:
+        inputs.pop()
+    count = operator.outputs if node.attributes.get("training_mode") else 1
+    proto = helper.make_node(
+        node.op,
+        inputs,
+        [names[value] for value in node.outputs[:count]],
+        name=names[node.outputs[0]].rsplit(":", 1)[0],
+    )
+    for key, value in sorted(node.attributes.items()):
+        if value is None or (isinstance(value, tuple) and not value):
+            continue
+        if operator.attributes.get(key) == value and key not in ("axis", "to"):
+            continue
+        if key == "to":
+            value = to_onnx(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        proto.attribute.append(helper.make_attribute(key, value))
+    return proto
+
+
+def _info(value: Value, names: Mapping[Value, str]) -> onnx.ValueInfoProto:
+    shape = [
+        size if size is not None else f"{names[value].replace(':', '_')}_{axis}"
+        for axis, size in enumerate(value.shape)
+    ]
+    return helper.make_tensor_value_info(names[value], to_onnx(value.dtype), shape)
+
+
+def _tensor(array: np.ndarray[Any, Any], name: str) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)

@@ -1,0 +1,52 @@
+"""What each operator means: one table, a file per family.
+
+`apply` adds an operator to a graph; `TABLE` lists them. See `eddl.ops.table` for an entry's parts.
+"""
+
+from eddl.ops import (
+    arrangement,
+    convolution,
+    differentiation,
+    elementwise,
+    linear,
+    normalization,
+    pooling,
+    reduction,
+)
+from eddl.ops.table import (
+    OPSET,
+    PRIVATE,
+    TABLE,
+    Call,
+    Operator,
+    apply,
+    copy_node,
+    entry,
+    find,
+    integers,
+    make_node,
+    register,
+)
+
+__all__ = [
+    "OPSET",
+    "PRIVATE",
+    "TABLE",
+    "Call",
+    "Operator",
+    "apply",
+    "arrangement",
+    "convolution",
+    "copy_node",
+    "differentiation",
+    "elementwise",
+    "entry",
+    "find",
+    "integers",
+    "linear",
+    "make_node",
+    "normalization",
+    "pooling",
+    "reduction",
+    "register",
+]

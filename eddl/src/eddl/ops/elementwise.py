@@ -1,0 +1,245 @@
+"""Elementwise operators: each is a formula over its inputs, a type rule and a gradient.
+
+A formula is a Python expression over the formal inputs and attributes, in the operators
+`+ - * /`, comparisons, `& | ~` and the functions that `FUNCTIONS` names. Backends compile it:
+`array` into NumPy or CuPy calls, the OpenCL and CUDA backends into source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from eddl.graph import Node, Type, Value, arithmetic
+from eddl.ops.shapes import broadcast, sum_to
+from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, register
+
+FUNCTIONS = frozenset(
+    "abs ceil cos exp floor isnan log maximum minimum power rint sign sin sqrt tanh truncated where"
+    .split()
+)
+"""The functions a formula may call; `truncated(a, b)` is integer division towards zero."""
+
+Rule = Callable[[Call], Sequence[Type]]
+
+
+def _same_dtype(call: Call, start: int = 0) -> Any:
+    types = [t for t in call.types[start:] if t is not None]
+    if len({t.dtype for t in types}) > 1:
+        raise call.fail("inputs of one element type")
+    return call.type(start).dtype
+
+
+def _shape(call: Call) -> tuple[Any, ...]:
+    return broadcast(call, [t.shape for t in call.types if t is not None])
+
+
+def _same(call: Call) -> list[Type]:
+    return [Type(_same_dtype(call), _shape(call))]
+
+
+def _boolean(call: Call) -> list[Type]:
+    _same_dtype(call)
+    return [Type(bool, _shape(call))]
+
+
+def _first(call: Call) -> list[Type]:
+    return [Type(call.type(0).dtype, _shape(call))]
+
+
+def _where(call: Call) -> list[Type]:
+    if call.type(0).dtype != bool:
+        raise call.fail("a boolean condition")
+    return [Type(_same_dtype(call, 1), _shape(call))]
+
+
+def _cast(call: Call) -> list[Type]:
+    return [call.type(0).with_dtype(call.attributes["to"])]
+
+
+def elementwise(
+    name: str,
+    inputs: str,
+    formula: str | Callable[[Node], str],
+    gradient: Callable[..., Gradients] | None = None,
+    *,
+    rule: Rule = _same,
+    **fields: Any,
+) -> None:
+    """Add an elementwise operator to the table."""
+    register(
+        Operator(
+            name=name,
+            inputs=tuple(inputs.split()),
+            infer=rule,
+            formula=formula,
+            gradient=gradient,
+            **fields,
+        )
+    )
+
+
+def _unary(rule: Callable[[Value, Value], Any]) -> Callable[[Node, Value], Gradients]:
+    """A gradient `rule(x, y)`, the factor by which the output's gradient is multiplied."""
+
+    def gradient(node: Node, g: Value) -> Gradients:
+        x = node.inputs[0]
+        assert x is not None
+        return (g * rule(x, node.outputs[0]),)
+
+    return gradient
+
+
+def _binary(
+    rule: Callable[[Value, Value, Value, Value], tuple[Value | None, Value | None]],
+) -> Callable[[Node, Value], Gradients]:
+    """A gradient `rule(a, b, y, g)` before broadcasting is undone."""
+
+    def gradient(node: Node, g: Value) -> Gradients:
+        a, b = node.inputs
+        assert a is not None and b is not None
+        da, db = rule(a, b, node.outputs[0], g)
+        return (da and sum_to(da, a), db and sum_to(db, b))
+
+    return gradient
+
+
+def _chosen(x: Value, y: Value, g: Value) -> Value:
+    """The gradient of inputs that equal the chosen output."""
+    return apply("Where", apply("Equal", x, y), g, 0.0)
+
+
+def _extreme_gradient(node: Node, g: Value) -> Gradients:
+    y = node.outputs[0]
+    return [sum_to(_chosen(x, y, g), x) for x in node.inputs if x is not None]
+
+
+def _fold(pattern: str) -> Callable[[Node], str]:
+    def formula(node: Node) -> str:
+        expression = "X0"
+        for index in range(1, len(node.inputs)):
+            expression = pattern.format(expression, f"X{index}")
+        return expression
+
+    return formula
+
+
+def _sum_gradient(node: Node, g: Value) -> Gradients:
+    return [sum_to(g, x) for x in node.inputs if x is not None]
+
+
+def _mean_formula(node: Node) -> str:
+    return f"({_fold('{} + {}')(node)}) / {len(node.inputs)}"
+
+
+def _mean_gradient(node: Node, g: Value) -> Gradients:
+    return [sum_to(g / float(len(node.inputs)), x) for x in node.inputs if x is not None]
+
+
+def _clip_formula(node: Node) -> str:
+    expression = "input"
+    if len(node.inputs) > 1 and node.inputs[1] is not None:
+        expression = f"maximum({expression}, min)"
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        expression = f"minimum({expression}, max)"
+    return expression
+
+
+def _clip_gradient(node: Node, g: Value) -> Gradients:
+    x, *bounds = node.inputs
+    assert x is not None
+    for bound, outside in zip(bounds, ("Less", "Greater"), strict=False):
+        if bound is not None:
+            g = apply("Where", apply(outside, x, bound), 0.0, g)
+    return (g, *(None for _ in bounds))
+
+
+def _where_gradient(node: Node, g: Value) -> Gradients:
+    condition, x, y = node.inputs
+    assert condition is not None and x is not None and y is not None
+    zero = np.zeros((), g.dtype)
+    return (
+        None,
+        sum_to(apply("Where", condition, g, zero), x),
+        sum_to(apply("Where", condition, zero, g), y),
+    )
+
+
+def _cast_gradient(node: Node, g: Value) -> Gradients:
+    x = node.inputs[0]
+    assert x is not None
+    floating = x.dtype.kind == "f" and node.outputs[0].dtype.kind == "f"
+    return (apply("Cast", g, to=x.dtype) if floating else None,)
+
+
+def _cast_formula(node: Node) -> str:
+    return "input != 0" if np.dtype(node.attributes["to"]) == bool else "input"
+
+
+def _divide(node: Node) -> str:
+    return "A / B" if node.outputs[0].dtype.kind == "f" else "truncated(A, B)"
+
+
+def _power_gradient(x: Value, y: Value, z: Value, g: Value) -> tuple[Value | None, Value | None]:
+    safe = apply("Where", apply("Greater", x, 0.0), x, 1.0)  # log of nothing but positive bases
+    dx = g * y * x ** (y - 1.0) if x.dtype == y.dtype else None
+    return dx, g * z * apply("Log", safe)
+
+
+def _flat(node: Node, g: Value) -> Gradients:
+    return (None,)
+
+
+elementwise("Identity", "input", "input", lambda node, g: (g,))
+elementwise("Cast", "input", _cast_formula, _cast_gradient, rule=_cast, since=6,
+            attributes={"to": REQUIRED})  # fmt: skip
+elementwise("Add", "A B", "A + B", _binary(lambda a, b, y, g: (g, g)), since=7)
+elementwise("Sub", "A B", "A - B", _binary(lambda a, b, y, g: (g, -g)), since=7)
+elementwise("Mul", "A B", "A * B", _binary(lambda a, b, y, g: (g * b, g * a)), since=7)
+elementwise("Div", "A B", _divide, _binary(lambda a, b, y, g: (g / b, -g * y / b)), since=7)
+elementwise("Pow", "X Y", "power(X, Y)", _binary(_power_gradient), rule=_first, since=12)
+elementwise("Neg", "X", "-X", _unary(lambda x, y: -1.0), since=6)
+elementwise("Abs", "X", "abs(X)", _unary(lambda x, y: apply("Sign", x)), since=6)
+elementwise("Sign", "input", "sign(input)", _flat, since=9)
+elementwise("Exp", "input", "exp(input)", _unary(lambda x, y: y), since=6)
+elementwise("Log", "input", "log(input)", lambda node, g: (g / node.inputs[0],), since=6)
+elementwise("Sqrt", "X", "sqrt(X)", lambda node, g: (0.5 * g / node.outputs[0],), since=6)
+elementwise("Reciprocal", "X", "1 / X", _unary(lambda x, y: -(y * y)), since=6)
+elementwise("Floor", "X", "floor(X)", _flat, since=6)
+elementwise("Ceil", "X", "ceil(X)", _flat, since=6)
+elementwise("Sin", "input", "sin(input)", _unary(lambda x, y: apply("Cos", x)), since=7)
+elementwise("Cos", "input", "cos(input)", _unary(lambda x, y: -apply("Sin", x)), since=7)
+elementwise("Tanh", "input", "tanh(input)", _unary(lambda x, y: 1.0 - y * y), since=6)
+elementwise("Sigmoid", "X", "0.5 * (1 + tanh(0.5 * X))", _unary(lambda x, y: y * (1.0 - y)),
+            since=6)  # fmt: skip
+elementwise("Relu", "X", "maximum(X, 0)",
+            lambda node, g: (apply("Where", apply("Greater", node.outputs[0], 0.0), g, 0.0),),
+            since=6)  # fmt: skip
+elementwise("LeakyRelu", "X", "where(X > 0, X, alpha * X)",
+            lambda node, g: (apply("Where", apply("Greater", node.inputs[0], 0.0), g,
+                                   g * node.attributes["alpha"]),),
+            since=6, attributes={"alpha": 0.01})  # fmt: skip
+elementwise("Softplus", "X", "maximum(X, 0) + log(1 + exp(-abs(X)))",
+            _unary(lambda x, y: apply("Sigmoid", x)))  # fmt: skip
+elementwise("Max", "X*", _fold("maximum({}, {})"), _extreme_gradient, since=8)
+elementwise("Min", "X*", _fold("minimum({}, {})"), _extreme_gradient, since=8)
+elementwise("Sum", "X*", _fold("{} + {}"), _sum_gradient, since=8)
+elementwise("Mean", "X*", _mean_formula, _mean_gradient, since=8)
+elementwise("Clip", "input min? max?", _clip_formula, _clip_gradient, since=12)
+elementwise("Where", "condition X Y", "where(condition, X, Y)", _where_gradient, rule=_where,
+            since=9)  # fmt: skip
+elementwise("Equal", "A B", "A == B", rule=_boolean, since=7)
+elementwise("Greater", "A B", "A > B", rule=_boolean, since=7)
+elementwise("GreaterOrEqual", "A B", "A >= B", rule=_boolean, since=12)
+elementwise("Less", "A B", "A < B", rule=_boolean, since=7)
+elementwise("LessOrEqual", "A B", "A <= B", rule=_boolean, since=12)
+elementwise("And", "A B", "A & B", rule=_boolean, since=7)
+elementwise("Or", "A B", "A | B", rule=_boolean, since=7)
+elementwise("Not", "X", "~X", rule=_boolean)
+
+for _name in ("Add", "Sub", "Mul", "Div", "Pow"):
+    arithmetic[_name] = lambda a, b, name=_name: apply(name, a, b)
+arithmetic["Neg"] = lambda a: apply("Neg", a)
+arithmetic["MatMul"] = lambda a, b: apply("MatMul", a, b)

@@ -1,0 +1,85 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eddl.graph import Dim, Node, Type, Value
+from eddl.ops.shapes import broadcast, same, sum_to
+from eddl.ops.table import Call, Gradients, Operator, apply, integers, register
+
+
+def _matmul(call: Call) -> list[Type]:
+    a, b = call.type(0), call.type(1)
+    if a.dtype != b.dtype or not a.rank or not b.rank:
+        raise call.fail("two tensors of one element type and at least one axis")
+    left = a.shape if a.rank > 1 else (1, *a.shape)
+    right = b.shape if b.rank > 1 else (*b.shape, 1)
+    same(call, left[-1], right[-2], what="the last axis of A as long as the last but one of B")
+    shape: list[Dim] = [*broadcast(call, [left[:-2], right[:-2]])]
+    shape += [left[-2]] if a.rank > 1 else []
+    shape += [right[-1]] if b.rank > 1 else []
+    return [a.with_shape(shape)]
+
+
+def _turned(x: Value) -> Value:
+    perm = (*range(x.rank - 2), x.rank - 1, x.rank - 2)
+    return apply("Transpose", x, perm=perm)
+
+
+def _matmul_gradient(node: Node, g: Value) -> Gradients:
+    a, b = node.inputs
+    assert a is not None and b is not None
+    left = a if a.rank > 1 else apply("Reshape", a, integers([1, *a.type.sizes]))
+    right = b if b.rank > 1 else apply("Reshape", b, integers([*b.type.sizes, 1]))
+    rows, columns = left.type.sizes[-2], right.type.sizes[-1]
+    batch = g.type.sizes[: g.rank - (a.rank > 1) - (b.rank > 1)]
+    g = apply("Reshape", g, integers([*batch, rows, columns]))
+    return (
+        _shaped(sum_to(apply("MatMul", g, _turned(right)), left), a),
+        _shaped(sum_to(apply("MatMul", _turned(left), g), right), b),
+    )
+
+
+def _shaped(value: Value, like: Value) -> Value:
+    return apply("Reshape", value, integers(like.type.sizes))
+
+
+def _gemm(call: Call) -> list[Type]:
+    a, b = call.type(0), call.type(1)
+    if a.rank != 2 or b.rank != 2:
+        raise call.fail("two matrices")
+    rows, inner = reversed(a.shape) if call.attributes["transA"] else a.shape
+    depth, columns = reversed(b.shape) if call.attributes["transB"] else b.shape
+    same(call, inner, depth, what="inner sizes that are equal")
+    return [a.with_shape([rows, columns])]
+
+
+def _gemm_body(node: Node) -> Sequence[Value]:
+    a, b, c = (*node.inputs, None)[:3]
+    assert a is not None and b is not None
+    product = apply(
+        "MatMul",
+        _turned(a) if node.attributes["transA"] else a,
+        _turned(b) if node.attributes["transB"] else b,
+    )
+    if node.attributes["alpha"] != 1.0:
+        product = product * float(node.attributes["alpha"])
+    if c is not None:
+        product = product + (c if node.attributes["beta"] == 1.0 else c * node.attributes["beta"])
+    return [product]
+
+
+register(
+    Operator(name="MatMul", inputs=("A", "B"), infer=_matmul, gradient=_matmul_gradient, since=9)
+)
+register(
+    Operator(
+        name="Gemm",
+        inputs=("A", "B", "C?"),
+        infer=_gemm,
+        body=_gemm_body,
+        attributes={"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0},
+        since=11,
+    )
+)

@@ -1,0 +1,1 @@
+"""What ties the rooms together: stores, steps, models, loops and checkpoints."""

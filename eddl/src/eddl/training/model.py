@@ -1,0 +1,351 @@
+"""`Model`: a graph with names and states, and everything one does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eddl import losses as loss_functions
+from eddl import metrics as metric_functions
+from eddl.compiler import Slabs
+from eddl.devices import backend
+from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
+from eddl.graph import Graph, Input, Node, State, Type, Value
+from eddl.losses import Loss
+from eddl.metrics import Metric
+from eddl.ops.table import apply, copy_node
+from eddl.optimizers import Optimizer
+from eddl.training.loop import History, run_evaluation, run_training
+from eddl.training.names import assign_names
+from eddl.training.report import MemoryReport, memory_report, summarise
+from eddl.training.step import Group, Step, begin_group
+from eddl.tensors import as_host_array
+from eddl.training.store import flat_state, place
+
+Array = np.ndarray[Any, Any]
+
+
+class Model:
+    """A network: inputs, outputs and the states between them.
+
+    Parameters: `inputs` and `outputs`, one symbolic tensor or several; `seed`, from which the first
+    weights are drawn, each by its name; `name`; `metadata`, strings that files carry.
+    A model is itself a layer: calling it with symbolic tensors shares its weights.
+
+    >>> import eddl, numpy as np
+    >>> x = eddl.Input((4,))
+    >>> net = eddl.Model(x, eddl.layers.dense(x, 3))
+    >>> net.build(optimizer=eddl.Adam(1e-2), loss="categorical_cross_entropy")
+    >>> net.predict(np.zeros((2, 4), "float32")).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        inputs: Value | Sequence[Value],
+        outputs: Value | Sequence[Value],
+        *,
+        seed: int = 0,
+        name: str = "model",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.inputs = _values(inputs, "inputs")
+        self.outputs = _values(outputs, "outputs")
+        self.name = name
+        self.metadata = dict(metadata or {})
+        self.graph = Graph(self.inputs, self.outputs)
+        strangers = [v for v in self.graph.leaves if isinstance(v, Input) and v not in self.inputs]
+        if strangers:
+            raise AttributeValueError(
+                f"the outputs depend on inputs that were not given: {strangers}; expected every "
+                "eddl.Input that they use among the model's inputs"
+            )
+        self.names = assign_names(self.graph)
+        self.states = [leaf for leaf in self.graph.leaves if isinstance(leaf, State)]
+        place(self.states, {state: self.names[state] for state in self.states}, seed)
+        self._device = "cpu"
+        self._slabs = Slabs(backend("cpu"))
+        self._predict: Step | None = None
+        self._train: dict[tuple[Any, ...], tuple[Step, _Counters]] = {}
+        self._evaluate: dict[tuple[Any, ...], tuple[Step, _Counters]] = {}
+        self._optimizer: Optimizer | None = None
+        self._groups: list[Group] = []
+        self._loss: Loss | None = None
+        self._activation: str | None = None
+        self._metrics: list[Metric] = []
+
+    @property
+    def parameters(self) -> list[State]:
+        """The states that training changes, in the order of the graph."""
+        return [state for state in self.states if state.trainable]
+
+    def weights(self) -> dict[str, Array]:
+        """A copy of every state, parameters and running statistics, by name."""
+        return {self.names[state]: state.storage.view().copy() for state in self.states}
+
+    def set_weights(self, weights: Mapping[str, Any]) -> None:
+        """Replace states by name; all shapes are checked before anything changes."""
+        by_name = {self.names[state]: state for state in self.states}
+        checked = {}
+        for name, array in weights.items():
+            if name not in by_name:
+                raise AttributeValueError(
+                    f"received the weight {name!r}, expected some of {sorted(by_name)}"
+                )
+            data = np.asarray(array)
+            if data.shape != by_name[name].type.sizes:
+                raise ShapeError(
+                    f"{name}: received the shape {data.shape}, expected "
+                    f"{by_name[name].type.sizes}"
+                )
+            checked[name] = data
+        for name, data in checked.items():
+            by_name[name].storage.view()[...] = data
+
+    def __call__(self, *inputs: Value) -> Value | tuple[Value, ...]:
+        """Apply the network to other symbolic tensors, sharing its states."""
+        if len(inputs) != len(self.inputs):
+            raise AttributeValueError(
+                f"received {len(inputs)} inputs, expected {len(self.inputs)}"
+            )
+        for given, own in zip(inputs, self.inputs, strict=True):
+            if not isinstance(given, Value):
+                raise TypeMismatchError(
+                    f"received {type(given).__name__}, expected a symbolic tensor; arrays go into "
+                    "predict"
+                )
+            if given.rank != own.rank or given.dtype != own.dtype:
+                raise ShapeError(f"received {given.type} for input {own.name}, expected {own.type}")
+
+        def copy(node: Node, values: tuple[Value | None, ...]) -> Sequence[Value]:
+            return copy_node(node, values)
+
+        graph = self.graph.transform(copy, dict(zip(self.inputs, inputs, strict=True)))
+        return graph.outputs[0] if len(graph.outputs) == 1 else graph.outputs
+
+    def build(
+        self,
+        *,
+        optimizer: Optimizer,
+        loss: str | Loss,
+        metrics: Sequence[str | Metric] = (),
+        device: str = "cpu",
+    ) -> None:
+        """Say how to train: weights stay as they are, a new optimizer begins anew.
+
+        Parameters: `optimizer`; `loss`, a name (which takes logits) or a function of symbolic
+        prediction and target; `metrics`, names or objects; `device`.
+        """
+        if len(self.outputs) != 1:
+            raise AttributeValueError(
+                f"build: received a model with {len(self.outputs)} outputs, expected one; write "
+                "an eddl.Step for several"
+            )
+        self._loss, self._activation = loss_functions.get(loss)
+        self._metrics = [metric_functions.get(metric) for metric in metrics]
+        self._optimizer = optimizer
+        if device != self._device:
+            self._slabs = Slabs(backend(device))
+            self._device = device
+        self._train, self._evaluate, self._predict = {}, {}, None
+        self._groups = []
+
+    @property
+    def logits(self) -> Value:
+        """What the loss takes: the output, or what lies beneath a final softmax of its kind."""
+        output = self.outputs[0]
+        node = output.node
+        if self._activation and node is not None and node.op == self._activation:
+            beneath = node.inputs[0]
+            assert beneath is not None
+            return beneath
+        return output
+
+    @property
+    def predictions(self) -> tuple[Value, ...]:
+        """The outputs, with the softmax appended that the loss implies."""
+        if self._activation and self.logits is self.outputs[0]:
+            return (apply(self._activation, self.logits, axis=1),)
+        return self.outputs
+
+    def fit(
+        self,
+        data: Any,
+        targets: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        seed: int = 0,
+        validation: Any = None,
+        callbacks: Sequence[Any] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool | None = None,
+    ) -> History:
+        """Train.
+
+        Parameters: `data` and `targets`, arrays; or `data` alone, an iterable of batches (objects
+        with `images` and `labels`, or pairs) that is gone through once an epoch; `epochs`, how many
+        in all; `batch_size` and `seed`, for arrays; `validation`, data of the same forms, looked at
+        after each epoch; `callbacks`, functions `(epoch, logs)`; `checkpoint`, a file written after
+        each epoch, whole or not at all; `resume`, whether to go on from it where it exists;
+        `progress`, whether to draw a bar (by default in a terminal).
+        Returns the history: a list for each of loss, metrics and learning_rate.
+        """
+        self._built()
+        return run_training(
+            self, data, targets, epochs=epochs, batch_size=batch_size, seed=seed,
+            validation=validation, callbacks=callbacks, checkpoint=checkpoint, resume=resume,
+            progress=progress,
+        )  # fmt: skip
+
+    def evaluate(self, data: Any, targets: Any = None, *, batch_size: int = 32) -> dict[str, float]:
+        """The loss and the metrics over data in inference form; nothing is changed."""
+        self._built()
+        return run_evaluation(self, data, targets, batch_size=batch_size)
+
+    def predict(self, *inputs: Any, batch_size: int = 32) -> Any:
+        """The outputs for arrays, in batches, with the softmax the loss implies."""
+        if self._predict is None:
+            self._predict = Step(
+                self.inputs, self.predictions, training=False, device=self._device,
+                slabs=self._slabs,
+            )  # fmt: skip
+        arrays = [np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs]
+        if not arrays or len({len(x) for x in arrays}) != 1:
+            raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
+        parts = [
+            self._predict(*(x[start : start + batch_size] for x in arrays))
+            for start in range(0, max(len(arrays[0]), 1), batch_size)
+        ]
+        results = [
+            part[0] if len(part) == 1 else np.concatenate(part)
+            for part in zip(*parts, strict=True)
+        ]
+        return results[0] if len(results) == 1 else results
+
+    def train_batch(self, inputs: Any, targets: Any) -> dict[str, float]:
+        """One step on one batch; returns its loss and metrics."""
+        step, counters = self.training_step(targets)
+        counters.reset()
+        loss = step(*_several(inputs), targets)[0]
+        return {"loss": float(loss), **counters.results()}
+
+    def loss_and_gradients(self, inputs: Any, targets: Any) -> tuple[float, dict[str, Array]]:
+        """The loss of a batch and the gradient of each parameter by name; nothing is changed."""
+        step, _ = self.training_step(targets)
+        outputs, gradients = step.gradients(*_several(inputs), targets)
+        names = [self.names[p] for p in step.groups[0].parameters]
+        return float(outputs[0]), dict(zip(names, gradients, strict=True))
+
+    @property
+    def groups(self) -> list[Group]:
+        """The optimizer's state: what it remembers of each parameter, and its count of steps."""
+        optimizer, _ = self._built()
+        if not self._groups:
+            self._groups = [begin_group(self.parameters, optimizer)]
+        return self._groups
+
+    def training_step(self, targets: Any) -> tuple[Step, _Counters]:
+        """The step that trains on targets of this type and rank, and its metrics' counters."""
+        return self._step_for(targets, self._train, training=True)
+
+    def evaluation_step(self, targets: Any) -> tuple[Step, _Counters]:
+        """The step that only counts."""
+        return self._step_for(targets, self._evaluate, training=False)
+
+    def _step_for(
+        self, targets: Any, cache: dict[tuple[Any, ...], tuple[Step, _Counters]], *, training: bool
+    ) -> tuple[Step, _Counters]:
+        optimizer, loss = self._built()
+        array = as_host_array(targets, what="targets")
+        integral, rank = array.dtype.kind in "iu", array.ndim
+        key = (integral, rank)
+        if key not in cache:
+            dtype = np.dtype("int64") if integral else self.outputs[0].dtype
+            target = Input(Type(dtype, ("batch", *[None] * (rank - 1))), name="target")
+            value = loss(self.logits, target)
+            counters = _Counters(self._metrics, self.logits, target)
+            minimize = [(value, self.parameters, optimizer)] if training else []
+            step = Step(
+                [*self.inputs, target], [value], minimize, updates=counters.updates,
+                training=training, device=self._device, slabs=self._slabs, 
+                groups=self.groups if training else None,
+            )  # fmt: skip
+            cache[key] = step, counters
+        return cache[key]
+
+    def _built(self) -> tuple[Optimizer, Loss]:
+        if self._optimizer is None or self._loss is None:
+            raise StateError("the model is not built: call build(optimizer=..., loss=...) first")
+        return self._optimizer, self._loss
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        opset: int | None = None,
+    ) -> None:
+        """Write the network as ONNX, whole or not at all, with the softmax the loss implies."""
+        from eddl.onnx.save import save_model
+
+        save_model(self, path, metadata={**self.metadata, **(metadata or {})}, opset=opset)
+
+    def summary(self) -> str:
+        """A table of the nodes with shapes and parameters."""
+        return summarise(self)
+
+    def memory_plan(self, *shapes: Sequence[int], target: Any = None) -> MemoryReport:
+        """The bytes a training step will use, before the first one is run.
+
+        Parameters: `shapes`, one a model input, with the batch axis; `target`, an array or
+        `(shape, dtype)` of the targets; class indices of the output's shape when left out.
+        """
+        return memory_report(self, shapes, target)
+
+
+class _Counters:
+    """The metrics of one step: their states, what moves them, and their results."""
+
+    def __init__(self, metrics: Iterable[Metric], prediction: Value, target: Value) -> None:
+        self.metrics = list(metrics)
+        self.states: list[dict[str, State]] = []
+        self.updates: dict[State, Value] = {}
+        for metric in self.metrics:
+            initial = metric.init(prediction)
+            states = {key: flat_state(array, f"{metric.name} {key}")
+                      for key, array in initial.items()}  # fmt: skip
+            new = metric.update(states, prediction, target)
+            self.updates.update({states[key]: new[key] for key in states})
+            self.states.append(states)
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        for states in self.states:
+            for state in states.values():
+                state.storage.view()[...] = 0
+
+    def results(self) -> dict[str, float]:
+        """Each metric from its counts."""
+        return {
+            metric.name: metric.result({k: s.storage.view() for k, s in states.items()})
+            for metric, states in zip(self.metrics, self.states, strict=True)
+        }
+
+
+def _values(values: Value | Sequence[Value], what: str) -> tuple[Value, ...]:
+    listed = (values,) if isinstance(values, Value) else tuple(values)
+    if not listed or not all(isinstance(v, Value) for v in listed):
+        raise TypeMismatchError(
+            f"Model: received {values!r} as {what}, expected symbolic tensors: eddl.Input or what "
+            "layers return"
+        )
+    return listed
+
+
+def _several(inputs: Any) -> Sequence[Any]:
+    return inputs if isinstance(inputs, (tuple, list)) else (inputs,)

@@ -1,0 +1,85 @@
+"""What a model is and needs, in words: the summary and the memory plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eddl.errors import ShapeError
+from eddl.graph import State, Type
+
+if TYPE_CHECKING:
+    from eddl.training.model import Model
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Bytes of a training step.
+
+    `states`, parameters and running statistics; `optimizer`, slots, gradients and waiting states;
+    `transient`, the slabs of values that live within a step; `peak`, the most of those alive at
+    once, which no plan can undercut.
+    """
+
+    states: int
+    optimizer: int
+    transient: int
+    peak: int
+
+    @property
+    def total(self) -> int:
+        """All bytes."""
+        return self.states + self.optimizer + self.transient
+
+    def __str__(self) -> str:
+        rows = {
+            "parameters and statistics": self.states,
+            "gradients and optimizer": self.optimizer,
+            "values of a step": self.transient,
+            "total": self.total,
+        }
+        return "\n".join(f"{name:<26}{size / 2**20:>10.1f} MiB" for name, size in rows.items())
+
+
+def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) -> MemoryReport:
+    """Compile a training step for the shapes and read its plan."""
+    if not shapes:
+        fixed = [value.shape[1:] for value in model.inputs]
+        if not all(isinstance(size, int) for sizes in fixed for size in sizes):
+            raise ShapeError(
+                f"memory_plan: the inputs {[v.type for v in model.inputs]} have sizes that are not "
+                "fixed; expected memory_plan((batch, channels, height, width))"
+            )
+        shapes = [[1, *(int(s or 0) for s in sizes)] for sizes in fixed]
+    types = [Type(v.dtype, shape) for v, shape in zip(model.inputs, shapes, strict=True)]
+    if target is None:
+        logits = model.logits.shape
+        space = [*shapes[0][2:]] if len(logits) == len(shapes[0]) else [*logits[2:]]
+        target = ((shapes[0][0], *space), "int64")
+    kind = target if isinstance(target, tuple) else (target.shape, target.dtype)
+    sample = np.broadcast_to(np.zeros((), kind[1]), kind[0])
+    step, _ = model.training_step(sample)
+    program = step.program(*types, Type(sample.dtype, sample.shape))
+    states = sum(state.type.nbytes for state in model.states)
+    return MemoryReport(states, step.resident, program.plan.transient, program.plan.peak)
+
+
+def summarise(model: Model) -> str:
+    """One line a node: name, operator, output type, parameters."""
+    rows = []
+    counted: set[State] = set()
+    for node in model.graph.nodes:
+        fresh = [v for v in node.inputs if isinstance(v, State) and v not in counted]
+        counted.update(fresh)
+        count = sum(state.type.count for state in fresh if state.trainable)
+        name = model.names[node.outputs[0]].rsplit(":", 1)[0]
+        rows.append((name, node.op, repr(node.outputs[0].type), f"{count:,}" if count else ""))
+    head = ("name", "operator", "output", "parameters")
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+             for row in (head, *rows)]  # fmt: skip
+    total = sum(state.type.count for state in model.parameters)
+    return "\n".join([*lines, f"{total:,} parameters in {len(model.parameters)} tensors"])

@@ -1,0 +1,5 @@
+"""Topologies, a family a file; all end in logits."""
+
+from eddl.zoo.unet import unet
+
+__all__ = ["unet"]
