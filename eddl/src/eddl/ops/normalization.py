@@ -37,15 +37,14 @@ def _batch_norm_gradient(node: Node, g: Value, *_: Value | None) -> Gradients:
     x, scale, _, mean, variance = node.inputs
     assert x is not None and scale is not None and mean is not None and variance is not None
     if node.attributes["training_mode"]:
-        saved = node.outputs[3], node.outputs[4]
-    else:
-        deviation = apply("Sqrt", variance + float(node.attributes["epsilon"]))
-        saved = mean, apply("Reciprocal", deviation)
-    grad = apply_all(x, scale, *saved, g, training=node.attributes["training_mode"])
-    return (*grad, None, None)
+        return (*_grads(x, scale, node.outputs[3], node.outputs[4], g, training=1), None, None)
+    inverse = apply("Reciprocal", apply("Sqrt", variance + float(node.attributes["epsilon"])))
+    dx, d_scale, d_shift = _grads(x, scale, mean, inverse, g, training=0)
+    slope = scale * inverse
+    return (dx, d_scale, d_shift, -d_shift * slope, -0.5 * d_scale * slope * inverse)
 
 
-def apply_all(*inputs: Value, training: int) -> tuple[Value, ...]:
+def _grads(*inputs: Value, training: int) -> tuple[Value, ...]:
     """The three outputs of BatchNormalizationGrad."""
     first = apply("BatchNormalizationGrad", *inputs, domain=PRIVATE, training_mode=training)
     assert first.node is not None

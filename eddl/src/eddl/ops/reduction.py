@@ -63,6 +63,8 @@ def _mean_gradient(node: Node, g: Value) -> Gradients:
 def _extreme_gradient(node: Node, g: Value) -> Gradients:
     x = node.inputs[0]
     assert x is not None
+    if not reduced_axes(node):
+        return (g, None)[: len(node.inputs)]
     chosen = apply("Cast", apply("Equal", x, _kept(node, node.outputs[0])), to=x.dtype)
     ties = apply("ReduceSum", chosen, integers(reduced_axes(node)), keepdims=1)
     return (chosen * (_kept(node, g) / ties), None)[: len(node.inputs)]

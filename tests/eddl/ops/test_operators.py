@@ -1,0 +1,214 @@
+"""Every operator of the table: its kernel against an oracle, its body, its gradients."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+from onnxruntime import InferenceSession
+
+from eddl.backends.array import ArrayBackend
+from eddl.compiler import Slabs, compile_graph
+from eddl.errors import EddlError
+from eddl.graph import Constant, Graph, Input, Node, Type, Value
+from eddl.onnx.names import to_onnx
+from eddl.ops import TABLE, apply, entry, make_node
+
+from .rows import ROWS, Row
+
+BACKEND = ArrayBackend(threads=2)
+WITHOUT_ROW = {"Gradients": "expanded by a pass; tests/eddl/compiler/test_differentiate.py"}
+WITHOUT_GRADIENT = {
+    "ArgMax": "integer result", "ArgMin": "integer result", "Shape": "integer result",
+    "OneHot": "integer input",
+    **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or",
+                     "Not"), "boolean result"),
+    "Gather": "its gradient needs a scatter, which the table does not hold yet",
+}  # fmt: skip
+
+
+def typed(array: Any, dtype: str) -> np.ndarray:
+    array = np.asarray(array)
+    return array.astype(dtype) if array.dtype.kind == "f" else array
+
+
+def build(row: Row, dtype: str, seed: int = 0) -> tuple[Node, list[Value], list[np.ndarray]]:
+    """The node of a row, its symbolic inputs and the arrays for them."""
+    arrays = [typed(a, dtype) for a in row.inputs(np.random.default_rng(seed))]
+    attributes = {
+        k: float(np.float32(v)) if isinstance(v, float) else v  # as files hold them
+        for k, v in {**TABLE[row.domain, row.op].attributes, **row.attributes}.items()
+    }
+    values: list[Value] = [
+        Constant(a) if i in row.constant else Input(Type(a.dtype, a.shape), name=f"x{i}")
+        for i, a in enumerate(arrays)
+    ]
+    node = make_node(row.op, *values, domain=row.domain, **attributes)
+    fed = [(v, a) for v, a in zip(values, arrays, strict=True) if isinstance(v, Input)]
+    return node, [v for v, _ in fed], [a for _, a in fed]
+
+
+def run(inputs: list[Value], outputs: list[Value], arrays: list[np.ndarray]) -> list[np.ndarray]:
+    types = {v: Type(a.dtype, a.shape) for v, a in zip(inputs, arrays, strict=True)}
+    program = compile_graph(
+        Graph(inputs, outputs), types, BACKEND, Slabs(BACKEND), memory_of=lambda s: None,
+        poison=True,
+    )  # fmt: skip
+    return program.run(arrays)
+
+
+def reference(row: Row, dtype: str) -> list[np.ndarray]:
+    arrays = [typed(a, dtype) for a in row.inputs(np.random.default_rng(0))]
+    names = [f"x{i}" for i in range(len(arrays))]
+    outputs = [f"y{i}" for i in range(row.outputs)]
+    attributes = {
+        k: to_onnx(v) if k == "to" else (list(v) if isinstance(v, tuple) else v)
+        for k, v in row.attributes.items()
+        if v is not None
+    }
+    graph = helper.make_graph(
+        [helper.make_node(row.op, names, outputs, **attributes)],
+        "row",
+        [helper.make_tensor_value_info(n, to_onnx(a.dtype), a.shape)
+         for n, a in zip(names, arrays, strict=True)],
+        [onnx.ValueInfoProto(name=o) for o in outputs],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    fed = dict(zip(names, arrays, strict=True))
+    if row.oracle == "onnxruntime":
+        return InferenceSession(model.SerializeToString()).run(None, fed)
+    return ReferenceEvaluator(model).run(None, fed)
+
+
+def ids(rows: list[Row]) -> list[str]:
+    return [f"{i}-{row.name}" for i, row in enumerate(rows)]
+
+
+STANDARD = [row for row in ROWS if not row.domain]
+BODIES = [row for row in ROWS if TABLE[row.domain, row.op].body is not None]
+SMOOTH = [
+    row
+    for row in ROWS
+    if row.op not in WITHOUT_GRADIENT
+    and all(np.asarray(a).dtype.kind in "fbu" or i in row.constant
+            for i, a in enumerate(row.inputs(np.random.default_rng(0))))
+    and not (row.op == "Cast" and np.dtype(row.attributes["to"]).kind != "f")
+]  # fmt: skip
+
+
+def test_every_operator_has_a_row():
+    assert {op for _, op in TABLE} - {row.op for row in ROWS} == set(WITHOUT_ROW)
+
+
+@pytest.mark.parametrize("row", STANDARD, ids=ids(STANDARD))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_against_the_reference(row: Row, dtype: str):
+    if row.oracle == "onnxruntime" and dtype == "float64":
+        pytest.skip("onnxruntime computes this operator in float32 alone")
+    node, inputs, arrays = build(row, dtype)
+    expected = reference(row, dtype)
+    found = run(inputs, list(node.outputs[: row.outputs]), arrays)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype or row.op == "Cast"
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5 if dtype == "float32" else 1e-11,
+                                   atol=1e-5 if dtype == "float32" else 1e-12)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", BODIES, ids=ids(BODIES))
+def test_the_kernel_equals_the_body(row: Row):
+    node, inputs, arrays = build(row, "float64")
+    body = entry(node).body
+    assert body is not None
+    count = len(body(node))
+    for ours, theirs in zip(
+        run(inputs, list(node.outputs[:count]), arrays), run(inputs, list(body(node)), arrays),
+        strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("row", SMOOTH, ids=ids(SMOOTH))
+def test_gradients_by_central_differences(row: Row):
+    node, inputs, arrays = build(row, "float64")
+    check_gradients(node.outputs[0], inputs, arrays)
+
+
+SECOND = [row for row in SMOOTH if row.op not in ("BatchNormalization",)]
+
+
+@pytest.mark.parametrize("row", SECOND, ids=ids(SECOND))
+def test_second_derivatives_by_central_differences(row: Row):
+    """The gradient of the gradient's squared length: every gradient expression has gradients."""
+    node, inputs, arrays = build(row, "float64")
+    weight = Constant(np.random.default_rng(5).standard_normal(node.outputs[0].type.sizes))
+    if node.outputs[0].dtype != np.float64:
+        pytest.skip("the row narrows the type")
+    floats = [v for v in inputs if v.dtype.kind == "f"]
+    y = node.outputs[0]
+    loss = apply("ReduceSum", y * y * weight, keepdims=0)
+    first = make_node("Gradients", loss, *floats, domain="eddl").outputs
+    parts = [apply("ReduceSum", g * g, keepdims=0) for g in first]
+    check_gradients(apply("Sum", *parts), inputs, arrays, tolerance=1e-5)
+
+
+def check_gradients(
+    y: Value, inputs: list[Value], arrays: list[np.ndarray], tolerance: float = 1e-6
+) -> None:
+    """Directional derivatives along random directions, one for each input and one for all."""
+    floats = [(i, v) for i, v in enumerate(inputs) if v.dtype.kind == "f"]
+    r = np.random.default_rng(1)
+    weight = Constant(r.standard_normal(y.type.sizes).astype(y.dtype))
+    loss = apply("ReduceSum", y * weight, keepdims=0)
+    grads = make_node("Gradients", loss, *(v for _, v in floats), domain="eddl").outputs
+    exact = run(inputs, list(grads), arrays)
+    for chosen in itertools.chain([[n] for n in range(len(floats))], [range(len(floats))]):
+        direction = [np.zeros_like(a) for a in arrays]
+        for n in chosen:
+            i = floats[n][0]
+            direction[i] = r.standard_normal(arrays[i].shape)
+        slope = sum(float((g * direction[i]).sum())
+                    for g, (i, _) in zip(exact, floats, strict=True))  # fmt: skip
+        step = 1e-3 if y.dtype == np.float32 else 1e-5
+        ends = [
+            run(inputs, [loss], [a + s * d if a.dtype.kind == "f" else a
+                                 for a, d in zip(arrays, direction, strict=True)])[0]
+            for s in (step, -step)
+        ]  # fmt: skip
+        numeric = float(ends[0] - ends[1]) / (2 * step)
+        limit = 2e-2 if y.dtype == np.float32 else tolerance
+        assert slope == pytest.approx(numeric, rel=limit, abs=limit * 10)
+
+
+def test_an_operator_without_gradient_says_which():
+    x = Input(Type("float64", (4, 3)))
+    rows = apply("Gather", x, np.asarray([1, 2]))
+    loss = apply("ReduceSum", apply("Exp", rows), keepdims=0)
+    grad = make_node("Gradients", loss, x, domain="eddl").outputs[0]
+    with pytest.raises(EddlError, match=r"Gather.*no gradient.*Gather -> Exp -> ReduceSum"):
+        run([x], [grad], [np.ones((4, 3))])
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "attributes", "expected"),
+    [
+        ("Add", [(3,), (4,)], {}, "broadcast"),
+        ("Conv", [(1, 3, 5, 5), (2, 4, 3, 3)], {}, "channels"),
+        ("Conv", [(1, 3, 2, 2), (2, 3, 3, 3)], {}, "at least as large as the kernel"),
+        ("MatMul", [(3, 4), (5, 6)], {}, "last axis"),
+        ("Concat", [(2, 3), (3, 3)], {"axis": 1}, "equal sizes"),
+        ("Softmax", [(2, 3)], {"axis": 2}, "axis in"),
+        ("MaxPool", [(1, 2, 5, 5)], {"kernel_shape": (2,)}, "2 numbers"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(name, shapes, attributes, expected):
+    inputs = [Input(Type("float32", shape)) for shape in shapes]
+    with pytest.raises(EddlError, match=expected) as error:
+        apply(name, *inputs, **attributes)
+    assert "received" in str(error.value)
+    assert "\n" not in str(error.value)
