@@ -164,7 +164,7 @@ def deephealth(environment):
 def demo_arguments(source):
     """The demo on the synthetic patients."""
     data = ["--data", source, "--manifest", source / "phantom.yml"]
-    return ["demo", "--epochs", "3", *map(str, data)]
+    return ["demo", "--epochs", "8", *map(str, data)]
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,8 @@ def test_the_figures_are_those_of_the_table(finished):
     for case in figures["cases"]:
         for scores in case["dice"].values():
             assert all(f"{score:.2f}" in done.stdout for score in scores.values())
-    assert figures["parameters"] == {"epochs": 3, "seed": 0, "device": "cpu"}
-    assert len(figures["training"]["loss"]) == 3
+    assert figures["parameters"] == {"epochs": 8, "seed": 0, "device": "cpu"}
+    assert len(figures["training"]["loss"]) == 8
 
 
 def test_the_report_is_one_file_that_names_no_one(finished):
@@ -92,7 +92,7 @@ def test_the_demo_is_an_ordinary_document(finished, deephealth, source, tmp_path
 
     text = resources.files("deephealth.pipelines.builtin").joinpath("demo.yml").read_text()
     (tmp_path / "mine.yml").write_text(text)
-    settings = {"epochs": 3, "data": source, "manifest": source / "phantom.yml"}
+    settings = {"epochs": 8, "data": source, "manifest": source / "phantom.yml"}
     pairs = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     done = deephealth("run", tmp_path / "mine.yml", *pairs, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr

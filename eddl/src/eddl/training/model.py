@@ -338,7 +338,7 @@ class _Counters:
 
 
 def _values(values: Value | Sequence[Value], what: str) -> tuple[Value, ...]:
-    listed = (values,) if isinstance(values, Value) else tuple(values)
+    listed = tuple(values) if isinstance(values, (tuple, list)) else (values,)
     if not listed or not all(isinstance(v, Value) for v in listed):
         raise TypeMismatchError(
             f"Model: received {values!r} as {what}, expected symbolic tensors: eddl.Input or what "

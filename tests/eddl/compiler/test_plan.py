@@ -1,0 +1,126 @@
+"""The memory plan: no two living values overlap, ever, and the bound is reached or nearly so."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import eddl
+from eddl.backends.array import ArrayBackend
+from eddl.compiler import Slabs, compile_graph, plan_memory, select
+from eddl.errors import EddlError
+from eddl.graph import Graph, Input, Type
+from eddl.ops import apply
+
+BACKEND = ArrayBackend(threads=1)
+
+
+def overlaps(plan):
+    buffers = {id(b): b for b in plan.buffers.values() if b.outside is None}
+    buffers.update((id(b), b) for b in plan.workspaces.values())
+    return [
+        (a, b)
+        for a, b in itertools.combinations(buffers.values(), 2)
+        if a.slab == b.slab
+        and a.offset < b.offset + b.nbytes
+        and b.offset < a.offset + a.nbytes
+        and a.birth <= b.death
+        and b.birth <= a.death
+    ]
+
+
+def random_graph(seed: int, length: int):
+    r = np.random.default_rng(seed)
+    x = Input(Type("float64", (4, 6)), name="x")
+    values = [x]
+    for _ in range(length):
+        kind = r.integers(0, 6)
+        a, b = (values[i] for i in r.integers(0, len(values), 2))
+        if kind == 0:
+            values.append(a + b)
+        elif kind == 1:
+            values.append(apply("Tanh", a))
+        elif kind == 2:
+            values.append(apply("Softmax", a, axis=1))
+        elif kind == 3:
+            values.append(apply("Reshape", apply("Reshape", a, np.array([6, 4])) * 0.5,
+                                np.array([4, 6])))  # fmt: skip
+        elif kind == 4:
+            turned = apply("Transpose", a, perm=(1, 0))
+            values.append(apply("MatMul", a, apply("MatMul", turned, b)) * 0.1)
+        else:
+            values.append(a * apply("ReduceMean", b, np.array([1])))
+    return x, values
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 25), st.booleans())
+def test_any_graph_runs_the_same_with_dead_memory_poisoned(seed, length, differentiate):
+    x, values = random_graph(seed, length)
+    outputs = [values[-1], values[len(values) // 2]]
+    if differentiate:
+        outputs += eddl.gradients(apply("ReduceSum", values[-1], keepdims=0), [x])
+    data = np.random.default_rng(1).standard_normal((4, 6)) * 0.3
+    program = compile_graph(
+        Graph([x], outputs), {x: x.type}, BACKEND, Slabs(BACKEND), memory_of=lambda s: None,
+        poison=True,
+    )  # fmt: skip
+    assert not overlaps(program.plan)
+    assert program.plan.transient <= program.plan.peak * 1.5 + 64 * len(program.plan.calls)
+    found = program.run([data])
+    alone = [
+        compile_graph(
+            Graph([x], [o]), {x: x.type}, BACKEND, Slabs(BACKEND), memory_of=lambda s: None
+        ).run([data])[0]
+        for o in outputs
+    ]
+    for a, b in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.isfinite(found[0]).all()
+
+
+def test_a_chain_of_elementwise_operators_lives_in_one_buffer():
+    x = Input(Type("float32", (1000,)), name="x")
+    y = apply("Tanh", apply("Exp", -x))
+    graph = Graph([x], [y])
+    plan = plan_memory(graph, select(graph, BACKEND))
+    buffers = {id(plan.buffers[call.outputs[0]]) for call in plan.calls}
+    assert len(buffers) == 1
+
+
+def test_inputs_are_never_overwritten():
+    x = Input(Type("float32", (1000,)), name="x")
+    data = np.linspace(-1, 1, 1000, dtype="float32")
+    before = data.copy()
+    program = compile_graph(
+        Graph([x], [apply("Exp", -x)]), {x: x.type}, BACKEND, Slabs(BACKEND),
+        memory_of=lambda s: None,
+    )  # fmt: skip
+    program.run([data])
+    np.testing.assert_array_equal(data, before)
+
+
+def test_slabs_are_no_larger_than_the_device_allows():
+    x = Input(Type("float32", (1024,)), name="x")
+    parts = [apply("Exp", x * float(i)) for i in range(8)]
+    total = parts[0]
+    for part in reversed(parts):
+        total = total + part
+    graph = Graph([x], [total])
+    plan = plan_memory(graph, select(graph, BACKEND), max_slab=10_000)
+    assert len(plan.slabs) > 1
+    assert max(plan.slabs) <= 10_000
+    assert not overlaps(plan)
+    with pytest.raises(EddlError, match="more than one allocation"):
+        plan_memory(graph, select(graph, BACKEND), max_slab=1000)
+
+
+def test_the_plan_of_a_unet_step_is_close_to_its_bound():
+    x = eddl.Input((1, 64, 64))
+    net = eddl.Model(x, eddl.zoo.unet(x, classes=3, filters=8))
+    net.build(optimizer=eddl.Adam(1e-3), loss="dice_cross_entropy")
+    report = net.memory_plan((2, 1, 64, 64))
+    assert report.transient <= 1.1 * report.peak
+    assert "MiB" in str(report)
