@@ -201,6 +201,11 @@ def test_values_are_scaled_in_an_honest_type(dicom_series: Any) -> None:
         raw = ecvl.read(folder, raw=True)
         assert raw.dtype == np.uint16
         assert np.array_equal(raw, stored)
+    whole = dicom_series(_stored(2), name="whole", slope=2.0, intercept=0)
+    assert ecvl.read(whole, kind="labels").kind == "labels"
+    halves = dicom_series(_stored(2), name="halves", slope=0.5, intercept=0)
+    with pytest.raises(FormatError, match="whole numbers"):
+        ecvl.read(halves, kind="labels")
 
 
 def test_signed_values_and_unused_high_bits(dicom_series: Any) -> None:
@@ -295,6 +300,9 @@ def test_what_cannot_be_read_is_said(name: str, message: str) -> None:
         pytest.skip("not in this pydicom's wheel")
     with pytest.raises(EcvlError, match=message) as caught:
         ecvl.read(path)
+    if "frame" in message:
+        with pytest.raises(FormatError, match=message):
+            ecvl.info(path)
     assert "\n" not in str(caught.value)
 
 

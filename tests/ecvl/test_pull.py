@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecvl import GeometryError, Image, ParameterError
 from ecvl.grids import Grid
-from ecvl.process.pull import checked_fill, in_type, pull
+from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, in_type, pull, smoothed
 
 
 def _scipy(array: Any, matrix: Any, shape: Any, order: int, fill: float) -> Any:
@@ -95,6 +95,15 @@ def test_down_scaling_is_smoothed() -> None:
     assert np.abs(small[2:-2, 2:-2] - 50).max() < 2
     slight = pull(checker, Grid((1, 32, 32), np.eye(4)), np.diag([1.4, 1.4, 1, 1]), "edge")
     assert slight.array.std() > 10
+
+
+@pytest.mark.parametrize("sigmas", [(0.6, 1.5, 0), (0, 0, 12.0), (31.5, 2.0, 5.0)])
+def test_smoothing_is_scipys(volume: Any, sigmas: Any) -> None:
+    array = volume((9, 20, 30), dtype=np.float32).array
+    theirs = scipy.ndimage.gaussian_filter(
+        array.astype(float), sigmas, mode="nearest", truncate=GAUSSIAN_REACH
+    )
+    np.testing.assert_allclose(smoothed(array, sigmas), theirs, atol=2e-3)
 
 
 def test_types_stay_and_saturate() -> None:

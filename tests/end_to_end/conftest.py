@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel
 import numpy as np
@@ -19,7 +21,7 @@ LIVER, SPLEEN, KIDNEY, BONE = 5, 1, 2, 30
 HU = {0: 20, LIVER: 120, SPLEEN: 200, KIDNEY: 60, BONE: 700}
 
 
-def phantom(shape, spacing, seed):
+def phantom(shape, seed):
     """HU and labels of a body in RAS+ voxels x, y, z; organs lie at fractions of its extent."""
     rng = np.random.default_rng(seed)
     place = np.meshgrid(*[(np.arange(n) + 0.5) / n for n in shape], indexing="ij")
@@ -54,7 +56,7 @@ def write_series(folder, values, spacing):
         slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         slice_.SeriesInstanceUID, slice_.StudyInstanceUID = series, study
         slice_.FrameOfReferenceUID, slice_.Modality = frame, "CT"
-        slice_.PatientName, slice_.PatientID = "Doe^Jane", "12345"
+        slice_.PatientName, slice_.PatientID = "Winterbottom^Jane", "9876543210"
         slice_.InstanceNumber = number + 1
         slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         slice_.ImagePositionPatient = [0, 0, float(number * spacing[2])]
@@ -82,15 +84,15 @@ def source(tmp_path_factory):
     """A folder with an archive as a registry would give it, and the manifest of it."""
     folder = tmp_path_factory.mktemp("source")
     root = folder / "phantom-1.0"
-    values, labels = phantom((64, 48, 40), (5, 5, 5), 0)
+    values, labels = phantom((48, 40, 40), 0)
     write_nifti(root / "ct.nii.gz", values, (5, 5, 5))
     write_nifti(root / "labels.nii.gz", labels, (5, 5, 5))
     spacing = (4, 4, 6)
-    values, labels = phantom((80, 60, 16), spacing, 1)
+    values, labels = phantom((60, 50, 16), 1)
     write_series(root / "series", values, spacing)
     # The series' voxels in RAS+ begin at its last column and row.
     affine = np.diag([*map(float, spacing), 1.0])
-    affine[:2, 3] = -(80 - 1) * 4, -(60 - 1) * 4
+    affine[:2, 3] = -(60 - 1) * 4, -(50 - 1) * 4
     write_nifti(root / "second.nii.gz", labels, spacing, affine)
     with tarfile.open(folder / "phantom-1.0.tar.gz", "w:gz") as tar:
         tar.add(root, "phantom-1.0")
@@ -164,13 +166,20 @@ def deephealth(environment):
 def demo_arguments(source):
     """The demo on the synthetic patients."""
     data = ["--data", source, "--manifest", source / "phantom.yml"]
-    return ["demo", "--epochs", "8", *map(str, data)]
+    return ["demo", "--epochs", "6", *map(str, data)]
+
+
+class Finished(NamedTuple):
+    out: Path
+    done: subprocess.CompletedProcess
+    seconds: float
 
 
 @pytest.fixture(scope="session")
 def finished(deephealth, demo_arguments, tmp_path_factory):
-    """A finished demo: its folder and what it printed."""
+    """A finished demo: its folder, what it printed, and how many seconds it took."""
     out = tmp_path_factory.mktemp("demo") / "out"
+    started = time.monotonic()
     done = deephealth(*demo_arguments, "--out", out)
     assert done.returncode == 0, done.stderr
-    return Path(out), done
+    return Finished(out, done, time.monotonic() - started)

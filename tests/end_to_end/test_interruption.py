@@ -82,33 +82,24 @@ def check(finished, demo_arguments, environment, tmp_path, moments):
     return kills
 
 
-@pytest.fixture(scope="module")
-def duration(demo_arguments, environment, tmp_path_factory):
-    """How long an uninterrupted demo takes here."""
-    out = tmp_path_factory.mktemp("timed") / "out"
-    started = time.monotonic()
-    assert killed_and_resumed(demo_arguments, environment, out, []) == 0
-    return time.monotonic() - started
-
-
-def test_two_kills(finished, demo_arguments, environment, duration, tmp_path):
-    moments = [0.6 * duration, 0.5 * duration]
+def test_two_kills(finished, demo_arguments, environment, tmp_path):
+    moments = [0.6 * finished.seconds, 0.5 * finished.seconds]
     assert check(finished, demo_arguments, environment, tmp_path, moments) >= 1
 
 
 @pytest.mark.slow
-def test_ten_kills(finished, demo_arguments, environment, duration, tmp_path):
+def test_ten_kills(finished, demo_arguments, environment, tmp_path):
     rng = random.Random(7)
-    moments = [rng.uniform(0.05, 1.0) * duration for _ in range(10)]
+    moments = [rng.uniform(0.05, 1.0) * finished.seconds for _ in range(10)]
     # A resumed run is shorter than a whole one, so late moments may find it finished.
     assert check(finished, demo_arguments, environment, tmp_path, moments) >= 3
 
 
 @pytest.mark.slow
-def test_kills_while_files_are_written(finished, demo_arguments, environment, duration, tmp_path):
+def test_kills_while_files_are_written(finished, demo_arguments, environment, tmp_path):
     """The last part of a run, where all files are written, over and over."""
     rng = random.Random(8)
-    moments = [rng.uniform(0.8, 1.0) * duration for _ in range(4)]
+    moments = [rng.uniform(0.8, 1.0) * finished.seconds for _ in range(4)]
     check(finished, demo_arguments, environment, tmp_path, moments)
 
 

@@ -94,36 +94,33 @@ def torch_losses(other, optimizer, data, labels, steps):
     return np.array(found)
 
 
-def both(dtype, rank, steps=50):
-    net, other, optimizer, space = pair(dtype, rank, 1e-3)
-    data, labels = batch(np.random.default_rng(0), "float32", space)
-    data = data.astype(dtype)
-    ours = np.array([net.train_batch(data, labels)["loss"] for _ in range(steps)])
-    return ours, torch_losses(other, optimizer, data, labels, steps)
-
-
 @pytest.mark.parametrize("rank", [2, 3])
 def test_fifty_steps_in_float64_equal_torch(rank):
-    ours, theirs = both("float64", rank)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+    net, other, optimizer, space = pair("float64", rank, 1e-3)
+    data, labels = batch(np.random.default_rng(0), "float64", space)
+    ours = np.array([net.train_batch(data, labels)["loss"] for _ in range(50)])
+    np.testing.assert_allclose(ours, torch_losses(other, optimizer, data, labels, 50), rtol=1e-8)
     assert ours[-1] < 0.7 * ours[0]
 
 
 @pytest.mark.parametrize("rank", [2, 3])
 def test_fifty_steps_in_float32_stray_no_further_than_torch(rank):
-    """Rounding grows along a training: the measure is how far torch's own float32 strays."""
-    ours, theirs = both("float32", rank)
-    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
-    np.testing.assert_allclose(ours[:10], theirs[:10], rtol=1e-4)
-    _, other, optimizer, space = pair("float64", rank, 1e-3)
-    _, model, _, _ = pair("float32", rank, 1e-3)
-    with torch.no_grad():  # the float32 weights, exactly
-        for wide, narrow in zip(other.parameters(), model.parameters(), strict=True):
-            wide.copy_(narrow.double())
-    data, labels = batch(np.random.default_rng(0), "float32", space)
-    exact = torch_losses(other, optimizer, data.astype("float64"), labels, 50)
-    strayed = np.maximum.accumulate(abs(theirs - exact))
-    assert (abs(ours - exact) <= np.maximum(1e-3 * exact, 3 * strayed)).all()
+    """Once rounding turns a single ReLU, trainings part: torch's own strays from float64 alike."""
+    ours_strayed, torch_strayed = 0.0, 0.0
+    for seed in (1, 3, 5):
+        net, other, optimizer, space = pair("float32", rank, 1e-3)
+        _, exact, exactly, _ = pair("float64", rank, 1e-3)
+        with torch.no_grad():
+            for wide, narrow in zip(exact.parameters(), other.parameters(), strict=True):
+                wide.copy_(narrow.double())
+        data, labels = batch(np.random.default_rng(seed), "float32", space)
+        ours = np.array([net.train_batch(data, labels)["loss"] for _ in range(50)])
+        theirs = torch_losses(other, optimizer, data, labels, 50)
+        truth = torch_losses(exact, exactly, data.astype("float64"), labels, 50)
+        assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+        ours_strayed = max(ours_strayed, (abs(ours - truth) / truth).max())
+        torch_strayed = max(torch_strayed, (abs(theirs - truth) / truth).max())
+    assert ours_strayed <= max(1e-3, 3 * torch_strayed)
 
 
 @pytest.mark.parametrize("rank", [2, 3])
