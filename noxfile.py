@@ -28,7 +28,12 @@ def parity(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, types and the boundaries between the rooms."""
     session.install(
-        *PACKAGES, "ruff==0.17.6", "mypy==2.4.1", "import-linter==2.16", "types-PyYAML", "types-tqdm"
+        *PACKAGES,
+        "ruff==0.17.6",
+        "mypy==2.4.1",
+        "import-linter==2.16",
+        "types-PyYAML",
+        "types-tqdm",
     )
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")

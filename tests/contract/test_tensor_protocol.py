@@ -59,7 +59,9 @@ def test_the_kernels_read_the_callers_memory(monkeypatch):
     seen = []
     backend = eddl.devices.backend("cpu")
     original = backend.from_host
-    monkeypatch.setattr(backend, "from_host", lambda a: (seen.append(a.ctypes.data), original(a))[1])
+    monkeypatch.setattr(
+        backend, "from_host", lambda a: (seen.append(a.ctypes.data), original(a))[1]
+    )
     picture, data = image()
     x = eddl.Input((3, 4))
     step = eddl.Step([x], [layers.relu(x)], training=False)
@@ -119,9 +121,7 @@ def test_batches_are_recognised_by_their_attributes():
 
 def test_importing_either_package_is_quick():
     """The promise is 0.3 s over NumPy; the margin here is wide, for busy machines."""
-    code = (
-        "import time, numpy; t = time.perf_counter(); import {0}; print(time.perf_counter() - t)"
-    )
+    code = "import time, numpy; t = time.perf_counter(); import {0}; print(time.perf_counter() - t)"
     for package in ("ecvl", "eddl"):
         runs = [
             float(subprocess.run([sys.executable, "-c", code.format(package)],

@@ -10,7 +10,6 @@ from torch import nn
 import eddl
 from eddl import layers
 
-
 torch.set_num_threads(1)  # two thread pools on two cores would wait for each other
 
 

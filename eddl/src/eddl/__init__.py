@@ -5,7 +5,7 @@ Define a network with `eddl.layers`, or load one; train it; save it again as ONN
 
 from typing import TYPE_CHECKING, Any
 
-from eddl import initializers, layers, losses, metrics, optimizers, schedules, zoo
+from eddl import initializers, layers, losses, metrics, optimizers, schedules, training, zoo
 from eddl.errors import (
     AttributeValueError,
     DeviceError,
@@ -17,7 +17,7 @@ from eddl.errors import (
     StateError,
     TypeMismatchError,
 )
-from eddl.layers import input as Input  # noqa: N812
+from eddl.layers import input as Input
 from eddl.optimizers import SGD, Adam
 from eddl.schedules import OneCycle
 from eddl.tensors import Tensor
@@ -54,6 +54,15 @@ __all__ = [
     "schedules",
     "zoo",
 ]
+
+
+def _write_onnx(*arguments: Any, **options: Any) -> None:
+    from eddl.onnx.save import save_model
+
+    save_model(*arguments, **options)
+
+
+training.model.write_file = _write_onnx
 
 
 def __getattr__(name: str) -> Any:

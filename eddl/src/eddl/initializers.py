@@ -43,7 +43,8 @@ def he_normal(shape: Sequence[int], dtype: Any, generator: np.random.Generator) 
     """Normal with deviation sqrt(2 / fan-in). Source: He et al. 2015, equation 10.
 
     >>> import numpy as np
-    >>> bool(abs(he_normal((64, 32, 3, 3), "float32", np.random.default_rng(0)).std() - 0.083) < 2e-3)
+    >>> weights = he_normal((64, 32, 3, 3), "float32", np.random.default_rng(0))
+    >>> bool(abs(weights.std() - 0.083) < 2e-3)
     True
     """
     deviation = math.sqrt(2.0 / max(math.prod(shape[1:]), 1))

@@ -46,8 +46,10 @@ def class_weights(target: Value, prediction: Value) -> Value:
                 "expected one-hot or soft labels with the class axis; class indices must have an "
                 "integral type: target.astype('int64')"
             )
-        return target if target.dtype == prediction.dtype else apply(
-            "Cast", target, to=prediction.dtype
+        return (
+            target
+            if target.dtype == prediction.dtype
+            else apply("Cast", target, to=prediction.dtype)
         )
     raise ShapeError(f"received a target of type {target.type}, expected integers or floats")
 
@@ -107,7 +109,8 @@ def dice_cross_entropy(prediction: Value, target: Value, *, from_logits: bool = 
     """`dice` + `categorical_cross_entropy`, which nnU-Net showed to suit most organs.
 
     >>> import eddl
-    >>> eddl.losses.dice_cross_entropy(eddl.Input((5, 8, 8)), eddl.Input((8, 8), dtype="int64")).shape
+    >>> labels = eddl.Input((8, 8), dtype="int64")
+    >>> eddl.losses.dice_cross_entropy(eddl.Input((5, 8, 8)), labels).shape
     ()
     """
     entropy = categorical_cross_entropy(prediction, target, from_logits=from_logits)
@@ -155,5 +158,3 @@ def get(loss: str | Loss) -> tuple[Loss, str | None]:
             "(prediction, target) -> scalar"
         )
     return NAMED[loss]
-
-

@@ -22,9 +22,7 @@ def test_specialise_folds_shape_arithmetic():
     halves = apply("Div", size, 2)
     target = apply("Concat", np.array([-1]), halves, np.array([6]), axis=0)
     y = apply("Reshape", x, target)
-    graph, mapping = specialise(
-        Graph([x], [y]), {x: Type("float32", (2, 3, 8))}, BACKEND.evaluate
-    )
+    graph, mapping = specialise(Graph([x], [y]), {x: Type("float32", (2, 3, 8))}, BACKEND.evaluate)
     assert ops(graph) == ["Reshape"]
     assert graph.outputs[0].type == Type("float32", (2, 4, 6))
     assert mapping[x].type.static

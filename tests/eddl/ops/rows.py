@@ -196,8 +196,9 @@ ROWS: list[Row] = [
     *(Row("Conv", lambda r, x=x, w=w: [spread(r, *x), spread(r, *w), spread(r, w[0])],
           {"kernel_shape": w[2:], **a}) for x, w, a in CONVOLUTIONS),
     Row("Conv", lambda r: [spread(r, 2, 3, 6, 6), spread(r, 4, 3, 3, 3)]),
-    *(Row("ConvTranspose", lambda r, x=x, w=w, g=a.get("group", 1): [spread(r, *x), spread(r, *w),
-          spread(r, w[1] * g)], {"kernel_shape": w[2:], **a}, oracle="onnxruntime" if "auto_pad" in a else "onnx.reference")
+    *(Row("ConvTranspose", lambda r, x=x, w=w, a=a: [spread(r, *x), spread(r, *w),
+          spread(r, w[1] * a.get("group", 1))], {"kernel_shape": w[2:], **a},
+          oracle="onnxruntime" if "auto_pad" in a else "onnx.reference")
       for x, w, a in TRANSPOSED),
     Row("ConvWeightGrad", lambda r: [spread(r, 2, 4, 7, 6), spread(r, 2, 6, 4, 3)], domain="eddl",
         attributes={"kernel_shape": (3, 3), "group": 2, "strides": (2, 2), "pads": (1, 1, 1, 0)}),

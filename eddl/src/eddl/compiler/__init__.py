@@ -74,6 +74,4 @@ def compile_graph(
     plan = plan_memory(
         final, calls, bound=targets, alignment=backend.alignment, max_slab=backend.max_slab
     )
-    return Program(
-        final, plan, backend, slabs, outside=outside, bound=targets, poison=poison
-    )
+    return Program(final, plan, backend, slabs, outside=outside, bound=targets, poison=poison)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eddl.graph import Graph, Node, State, Value
-from eddl.ops.table import copy_node, infer, entry
+from eddl.ops.table import copy_node, entry, infer
 
 
 def training_form(graph: Graph) -> Graph:
@@ -29,9 +29,8 @@ def training_form(graph: Graph) -> Graph:
             attributes,
             label=node.label,
         )
-        for state, new in zip(states, made.outputs[1:3], strict=True):
-            if isinstance(state, State):
-                current[state] = new
+        moved = zip(states, made.outputs[1:3], strict=True)
+        current.update((state, new) for state, new in moved if isinstance(state, State))
         return made.outputs
 
     new = graph.transform(rewrite)

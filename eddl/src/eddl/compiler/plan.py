@@ -126,8 +126,8 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
             replace(old, buffers[state])
     for index, call in enumerate(plan.calls):
         for position, choices in call.offer.overwrites.items():
-            target = buffers[call.outputs[position]]
-            if target.outside is not None or target.birth != index:
+            made = buffers[call.outputs[position]]
+            if made.outside is not None or made.birth != index:
                 continue
             for choice in choices:
                 read = call.inputs[choice]
@@ -139,10 +139,10 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
                     source.outside is None
                     and source.death == index
                     and source.birth < index
-                    and source.nbytes == target.nbytes
+                    and source.nbytes == made.nbytes
                     and shared == 1
                 ):
-                    replace(target, source)
+                    replace(made, source)
                     break
 
 
@@ -205,5 +205,3 @@ def _lowest(slab: Sequence[Buffer], buffer: Buffer, size: int, alignment: int) -
             break
         offset = max(offset, end)
     return offset
-
-

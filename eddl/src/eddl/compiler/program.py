@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from eddl.compiler.plan import FOREVER, Plan
 from eddl.compiler.protocol import Backend, Call, Thunk
 from eddl.errors import ShapeError, StateError
-from eddl.graph import Constant, Graph, State, Value
+from eddl.graph import Constant, Graph, State, Type, Value
 
 
 class Slabs:
@@ -174,7 +175,7 @@ class Program:
                 source = self._array(value, given)
                 goal = self._arrays[target]
                 moves.append((source, goal.reshape(source.shape)))
-        return [lambda move=move: self.backend.copy(*move) for move in moves]
+        return [partial(self.backend.copy, *move) for move in moves]
 
     def _with_poison(self, calls: Sequence[Thunk]) -> list[Thunk]:
         poisoned: list[Thunk] = []
@@ -189,7 +190,7 @@ class Program:
                 array = self.backend.view(
                     self._slabs.memory[buffer.slab], buffer.offset, _bytes(buffer.nbytes)
                 )
-                poisoned.append(lambda array=array: array.fill(0xFF))
+                poisoned.append(partial(array.fill, 0xFF))
         return poisoned
 
 
@@ -198,6 +199,4 @@ def _nothing() -> None:
 
 
 def _bytes(count: int) -> Any:
-    from eddl.graph import Type
-
     return Type("uint8", (count,))

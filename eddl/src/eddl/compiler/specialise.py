@@ -59,8 +59,8 @@ def _check_static(node: Node) -> None:
         value = node.inputs[index] if index < len(node.inputs) else None
         if value is not None and not isinstance(value, Constant):
             raise GraphError(
-                f"{node.label.given or node.op}: input {entry(node).formal(index)} depends on data; "
-                "expected a value that is known when the program is compiled"
+                f"{node.label.given or node.op}: input {entry(node).formal(index)} depends on "
+                "data; expected a value that is known when the program is compiled"
             )
     for value in node.outputs:
         if not value.type.static:

@@ -19,7 +19,7 @@ Attribute = Any
 """int, float, str, bool, a tuple of these, a NumPy array or a Graph."""
 
 arithmetic: dict[str, Callable[..., Value]] = {}
-"""What `+`, `-` and the like do with values: filled by `eddl.ops`, since this room knows no operator."""
+"""What `+`, `-` and the like do with values; `eddl.ops` fills it: this room knows no operator."""
 
 _order = itertools.count()
 
@@ -169,7 +169,9 @@ class Node:
         self.outputs = tuple(Value(type, self, index) for index, type in enumerate(types))
 
     def __repr__(self) -> str:
-        return f"<Node {self.domain + '.' if self.domain else ''}{self.op} {self.label.given or ''}>"
+        return (
+            f"<Node {self.domain + '.' if self.domain else ''}{self.op} {self.label.given or ''}>"
+        )
 
 
 class Graph:
@@ -227,8 +229,7 @@ def rebuild(
     mapping: dict[Value, Value] = dict(leaves or {})
     for node in graph.nodes:
         inputs = tuple(None if v is None else mapping.get(v, v) for v in node.inputs)
-        for old, new in zip(node.outputs, rewrite(node, inputs), strict=False):
-            mapping[old] = new
+        mapping.update(zip(node.outputs, rewrite(node, inputs), strict=False))
 
     def get(value: Value) -> Value:
         return mapping.get(value, value)

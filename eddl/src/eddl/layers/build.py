@@ -25,8 +25,10 @@ def input(shape: Sequence[Dim], *, dtype: Any = "float32", name: str = "input") 
     ('batch', 3, None, None)
     """
     for size in shape:
-        if size is not None and not isinstance(size, str) and (
-            isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1
+        if (
+            size is not None
+            and not isinstance(size, str)
+            and (isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1)
         ):
             raise ShapeError(
                 f"Input: received the shape {tuple(shape)}, expected sizes of at least 1, or None "

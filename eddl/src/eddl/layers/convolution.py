@@ -39,8 +39,8 @@ def conv(
 
     Parameters: `x` [N, C, space...]; `filters`, the channels it makes; `kernel_size`, `strides` and
     `dilations`, a number for all axes or one an axis; `padding`, "same" (output size is the input's
-    over the strides, rounded up) or "valid" (no padding); `group`, into how many groups the channels
-    are split. Returns [N, filters, space...]. Raises `ShapeError` where sizes do not fit.
+    over the strides, rounded up) or "valid" (no padding); `group`, into how many groups the
+    channels are split. Returns [N, filters, space...]. Raises `ShapeError` where sizes do not fit.
 
     >>> import eddl
     >>> eddl.layers.conv(eddl.Input((1, 32, 32)), 8, 3, strides=2).shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -199,7 +200,7 @@ def reshape(x: Value, shape: Sequence[int]) -> Value:
     return apply("Reshape", x, integers([0, *shape]))
 
 
-def constant(value: float | np.ndarray, dtype: str = "float32") -> Value:  # type: ignore[type-arg]
+def constant(value: Any, dtype: Any = "float32") -> Value:
     """A value that never changes, for arithmetic with symbolic tensors.
 
     >>> import eddl

@@ -63,7 +63,7 @@ def load(source: str | Path | bytes) -> Model:
 
 def _opset(proto: onnx.ModelProto, what: str) -> int:
     domains = {item.domain: item.version for item in proto.opset_import}
-    opset = domains.get("", domains.get("ai.onnx", 0))
+    opset = int(domains.get("", domains.get("ai.onnx", 0)))
     if not OLDEST_OPSET <= opset <= OPSET:
         raise FileError(
             f"{what}: received opset {opset}, expected {OLDEST_OPSET} to {OPSET}; convert the file "
@@ -93,9 +93,7 @@ class _Reader:
             raise GraphError("the file holds sparse initializers; expected dense ones")
         for tensor in graph.initializer:
             self.values[tensor.name] = self._leaf(tensor.name, _array(tensor, tensor.name))
-        inputs = [
-            self._input(info) for info in graph.input if info.name not in self.values
-        ]
+        inputs = [self._input(info) for info in graph.input if info.name not in self.values]
         for index, node in enumerate(graph.node):
             name = node.name or f"{node.op_type} (node {index})"
             try:

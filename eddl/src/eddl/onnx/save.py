@@ -40,7 +40,8 @@ def to_proto(
             f"received opset={opset}, expected a number from {OLDEST_OPSET} to {OPSET}"
         )
     graph = _inlined(Graph(model.inputs, model.predictions))
-    names = {**assign_names(graph), **{s: model.names[s] for s in model.states}}
+    names: dict[Value, str] = assign_names(graph)
+    names.update((state, model.names[state]) for state in model.states)
     names.update(_output_names(graph, names))
     for node in graph.nodes:
         if entry(node).since > target:
@@ -48,7 +49,7 @@ def to_proto(
                 f"{names[node.outputs[0]]}: {node.op} in the form of opset {entry(node).since} "
                 f"cannot be written as opset {target}; ask for a later one"
             )
-    constants: dict[Value, str] = {}
+    constants: dict[Constant, str] = {}
     for node in graph.nodes:
         for value in node.inputs:
             if isinstance(value, Constant) and value not in constants:
@@ -56,12 +57,11 @@ def to_proto(
     names.update(constants)
     states = [leaf for leaf in graph.leaves if isinstance(leaf, State)]
     body = helper.make_graph(
-        [_node(node, names) for node in graph.nodes],
+        [_constant(c, names[c]) for c in constants] + [_node(node, names) for node in graph.nodes],
         model.name,
         [_info(value, names) for value in graph.inputs],
         [_info(value, names) for value in graph.outputs],
-        [_tensor(s.storage.view(), names[s]) for s in states]
-        + [_tensor(c.data, names[c]) for c in constants if isinstance(c, Constant)],
+        [_tensor(s.storage.view(), names[s]) for s in states],
     )
     from importlib.metadata import version
 
@@ -135,6 +135,11 @@ def _node(node: Node, names: Mapping[Value, str]) -> onnx.NodeProto:
             value = list(value)
         proto.attribute.append(helper.make_attribute(key, value))
     return proto
+
+
+def _constant(value: Constant, name: str) -> onnx.NodeProto:
+    """A node, not an initializer: those are taken for parameters when a file is loaded."""
+    return helper.make_node("Constant", [], [name], name=name, value=_tensor(value.data, name))
 
 
 def _info(value: Value, names: Mapping[Value, str]) -> onnx.ValueInfoProto:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -137,8 +137,8 @@ def _concat_gradient(node: Node, g: Value) -> Gradients:
 
 def _ranges(
     shape: Sequence[int],
-    starts: np.ndarray,  # type: ignore[type-arg]
-    ends: np.ndarray,  # type: ignore[type-arg]
+    starts: Iterable[int],
+    ends: Iterable[int],
     axes: Sequence[int],
     steps: Sequence[int],
 ) -> list[tuple[int, int, int]]:
@@ -175,7 +175,7 @@ def _slice(call: Call) -> list[Type]:
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         size = data.shape[axis]
         if isinstance(size, int):
-            ((low, high, by),) = _ranges([size], [start], [end], [0], [step])  # type: ignore[arg-type]
+            ((low, high, by),) = _ranges([size], [start], [end], [0], [step])
             shape[axis] = len(range(low, high, by))
         else:
             shape[axis] = None
@@ -219,9 +219,7 @@ def _slice_grad_gradient(node: Node, g: Value) -> Gradients:
     ends = [-size - 1 if step < 0 and stop < 0 else stop
             for size, stop, step in zip(sizes, stops, steps, strict=True)]  # fmt: skip
     axes = range(len(sizes))
-    return (
-        apply("Slice", g, integers(starts), integers(ends), integers(axes), integers(steps)),
-    )
+    return (apply("Slice", g, integers(starts), integers(ends), integers(axes), integers(steps)),)
 
 
 def pad_widths(node: Node) -> list[tuple[int, int]]:

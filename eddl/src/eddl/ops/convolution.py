@@ -98,9 +98,7 @@ def _gradients(node: Node, dx: Value, dw: Value, g: Value) -> Gradients:
     return (dx, dw, apply("ReduceSum", g, integers(axes), keepdims=0))
 
 
-def _transpose_to(
-    g: Value, w: Value, windows: Windows, group: int, sizes: Sequence[int]
-) -> Value:
+def _transpose_to(g: Value, w: Value, windows: Windows, group: int, sizes: Sequence[int]) -> Value:
     """The transposed convolution of `g` whose result has the spatial `sizes`."""
     shorter = transposed(windows.attributes(), g.type.sizes[2:], windows.kernel).output
     missing = tuple(size - int(have or 0) for size, have in zip(sizes, shorter, strict=True))

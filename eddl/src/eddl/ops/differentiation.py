@@ -13,6 +13,4 @@ def _gradients(call: Call) -> list[Type]:
     return [t for t in call.types[1:] if t is not None]
 
 
-register(
-    Operator(name="Gradients", domain=PRIVATE, inputs=("y", "xs*"), infer=_gradients)
-)
+register(Operator(name="Gradients", domain=PRIVATE, inputs=("y", "xs*"), infer=_gradients))

@@ -17,8 +17,8 @@ from eddl.ops.shapes import broadcast, sum_to
 from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, register
 
 FUNCTIONS = frozenset(
-    "abs ceil cos exp floor isnan log maximum minimum power rint sign sin sqrt tanh truncated where"
-    .split()
+    {"abs", "ceil", "cos", "exp", "floor", "log", "maximum", "minimum", "power", "sign", "sin"}
+    | {"sqrt", "tanh", "truncated", "where"}
 )
 """The functions a formula may call; `truncated(a, b)` is integer division towards zero."""
 

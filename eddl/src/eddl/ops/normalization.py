@@ -34,7 +34,7 @@ def _sum(value: Value) -> Value:
 
 
 def _batch_norm_gradient(node: Node, g: Value, *_: Value | None) -> Gradients:
-    x, scale, _, mean, variance = node.inputs
+    x, scale, _shift, mean, variance = node.inputs
     assert x is not None and scale is not None and mean is not None and variance is not None
     if node.attributes["training_mode"]:
         return (*_grads(x, scale, node.outputs[3], node.outputs[4], g, training=1), None, None)
@@ -65,8 +65,7 @@ def _grad_body(node: Node) -> Sequence[Value]:
     if node.attributes["training_mode"]:
         share = x.type.sizes[1] / x.type.count
         g = g - (
-            _channelwise(d_shift * share, x.rank)
-            + standard * _channelwise(d_scale * share, x.rank)
+            _channelwise(d_shift * share, x.rank) + standard * _channelwise(d_scale * share, x.rank)
         )
     return [g * _channelwise(scale * inverse, x.rank), d_scale, d_shift]
 

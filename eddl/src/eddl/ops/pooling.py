@@ -114,7 +114,5 @@ register(
     )
 )
 register(
-    Operator(
-        name="GlobalAveragePool", inputs=("X",), infer=_global, body=_global_average_body
-    )
+    Operator(name="GlobalAveragePool", inputs=("X",), infer=_global, body=_global_average_body)
 )

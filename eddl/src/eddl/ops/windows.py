@@ -109,9 +109,7 @@ def over(attributes: Mapping[str, Any], sizes: Sequence[Dim], kernel: Sequence[i
         before.append(low)
         after.append(high)
         output.append(result)
-    return Windows(
-        tuple(kernel), strides, dilations, tuple(before), tuple(after), tuple(output)
-    )
+    return Windows(tuple(kernel), strides, dilations, tuple(before), tuple(after), tuple(output))
 
 
 def transposed(
@@ -144,6 +142,4 @@ def transposed(
         before.append(low)
         after.append(high)
         output.append(result)
-    return Windows(
-        tuple(kernel), strides, dilations, tuple(before), tuple(after), tuple(output)
-    )
+    return Windows(tuple(kernel), strides, dilations, tuple(before), tuple(after), tuple(output))

@@ -59,7 +59,7 @@ def read_checkpoint(
     try:
         with safe_open(str(path), framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("eddl", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise FileError(
             f"{path}: the checkpoint cannot be read ({error}); expected a file written by fit"

@@ -32,9 +32,9 @@ def assign_names(graph: Graph) -> dict[Value, str]:
         taken.add(str(state.name))
         names[state] = str(state.name)
     for node in graph.nodes:
-        for value in node.inputs:
-            if isinstance(value, State) and value not in names:
-                names[value] = unique(f"{label_name(value.label)}.{value.role}")
+        for read in node.inputs:
+            if isinstance(read, State) and read not in names:
+                names[read] = unique(f"{label_name(read.label)}.{read.role}")
         name = label_name(node.label)
         for index, output in enumerate(node.outputs):
             names[output] = output.name or unique(f"{name}:{index}")

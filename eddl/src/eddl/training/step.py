@@ -185,6 +185,7 @@ class Step:
             rate = rate_at(group.optimizer, int(group.count))
             self._update_programs[index].run([np.asarray(rate)])
         for state, new in zip(self._moved, self._pending, strict=True):
+            assert isinstance(state, State)
             state.storage.view()[...] = new
 
     def _compile_update(self, group: Group) -> Program:
@@ -192,7 +193,7 @@ class Step:
         rate = Input(Type("float64", ()), name="rate")
         step = count + 1
         number = apply("Cast", step, to="float64")
-        updates: dict[State, Value] = {count: step}
+        updates: dict[Value, Value] = {count: step}
         for run, arrays in zip(group.runs, group.slots, strict=True):
             theta = flat_state(run.part(run.arena.array), "parameters")
             flow = flat_state(run.part(self._arenas[id(run.arena)]), "gradients")

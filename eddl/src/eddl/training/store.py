@@ -32,7 +32,8 @@ class Arena:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The element type."""
-        return self.array.dtype
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,7 @@ class Run:
 
 def runs(parameters: Sequence[State]) -> list[Run]:
     """The fewest stretches that hold the parameters and nothing else but gaps."""
-    unique = sorted(
-        dict.fromkeys(parameters), key=lambda p: (id(p.storage.arena), p.storage.start)
-    )
+    unique = sorted(dict.fromkeys(parameters), key=lambda p: (id(p.storage.arena), p.storage.start))
     found: list[Run] = []
     for parameter in unique:
         segment = parameter.storage

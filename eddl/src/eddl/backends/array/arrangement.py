@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def _copy(backend: ArrayBackend, source: Any, target: Any) -> Thunk:
     parts = backend.threads.split(target.shape[0]) if target.ndim else []
     if len(parts) < 2 or target.nbytes < 1 << 16:
         return lambda: backend.xp.copyto(target, source)
-    tasks = [lambda a=a, b=b: backend.xp.copyto(target[a:b], source[a:b]) for a, b in parts]
+    tasks = [partial(backend.xp.copyto, target[a:b], source[a:b]) for a, b in parts]
     return lambda: backend.threads.run(tasks)
 
 
@@ -171,7 +172,7 @@ def one_hot(backend: ArrayBackend, node: Node) -> Offer:
             result[index] = off
             xp.copyto(result[index], on, where=chosen)
 
-        return backend.threads.share([lambda i=i: work(i) for i in range(depth)])
+        return backend.threads.share([partial(work, i) for i in range(depth)])
 
     assert np.dtype(node.outputs[0].dtype) == values.data.dtype
     return Offer("compare", bind)

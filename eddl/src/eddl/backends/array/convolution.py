@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def _padding(
         xp.copyto(part[(slice(None), slice(None), *inside)], x[start:stop])
 
     parts = backend.threads.split(shape[0])
-    return padded, [lambda a=a, b=b: fill(a, b) for a, b in parts]
+    return padded, [partial(fill, a, b) for a, b in parts]
 
 
 def correlate(
@@ -339,7 +340,7 @@ def _fold_offer(backend: ArrayBackend, node: Node, windows: Windows, group: int)
                 xp.add(result, shift, out=result)
 
         tasks = [
-            in_turn([lambda t=t, n=n, g=g: work(t, n, g) for n, g in jobs[start:stop]])
+            in_turn([partial(work, t, n, g) for n, g in jobs[start:stop]])
             for t, (start, stop) in enumerate(backend.threads.split(len(jobs)))
         ]
         return lambda: backend.threads.run(tasks)
@@ -349,7 +350,7 @@ def _fold_offer(backend: ArrayBackend, node: Node, windows: Windows, group: int)
 
 @kernel("ConvWeightGrad", domain="eddl")
 def conv_weight_grad(backend: ArrayBackend, node: Node) -> Offer:
-    """The gradient of the weights: unfolded input against the output's gradient, summed in parts."""
+    """The gradient of the weights: unfolded input times the output's gradient, in parts."""
     x, dy = node.inputs
     assert x is not None and dy is not None
     un = Unfolding.of(windows_of(node))
@@ -392,7 +393,7 @@ def conv_weight_grad(backend: ArrayBackend, node: Node) -> Offer:
                     xp.add(sums[part, g], products[thread], out=sums[part, g])
 
         tasks = [
-            in_turn([lambda t=t, p=p: work(t, p) for p in range(start, stop)])
+            in_turn([partial(work, t, p) for p in range(start, stop)])
             for t, (start, stop) in enumerate(backend.threads.split(parts))
         ]
         result = outputs[0].reshape(group, filters, depth)

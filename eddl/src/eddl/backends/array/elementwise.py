@@ -19,6 +19,7 @@ from eddl.backends.array.backend import Array, ArrayBackend
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.errors import GraphError
 from eddl.graph import Node
+from eddl.ops.elementwise import FUNCTIONS
 from eddl.ops.table import entry
 
 CHUNK = 1 << 14
@@ -74,7 +75,7 @@ def parse(formula: str, names: tuple[str, ...], attributes: tuple[tuple[str, flo
                 return emit(_BINARY[type(op)], [left, right])
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return emit(_COMPARE[type(op)], [left, right])
-            case ast.Call(func=ast.Name(id=name), args=arguments):
+            case ast.Call(func=ast.Name(id=name), args=arguments) if name in FUNCTIONS:
                 return emit(_NAMES.get(name, name), arguments)
         raise GraphError(f"the formula {formula!r} holds {ast.dump(tree)}, which no backend knows")
 
@@ -133,9 +134,7 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
             return tasks[0]
         return lambda: backend.threads.run(tasks)
 
-    return Offer(
-        operator.name, bind, workspace=row * backend.threads.count, overwrites={0: same}
-    )
+    return Offer(operator.name, bind, workspace=row * backend.threads.count, overwrites={0: same})
 
 
 def _in_turn(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Thunk:
@@ -199,9 +198,7 @@ def _chunks(inputs: Sequence[Array], output: Array) -> Iterator[tuple[list[Array
             piece = slice(start, start + CHUNK)
             yield [x if x.ndim == 0 else x[piece] for x in rows], result[piece]
         return
-    wide = [
-        np.broadcast_to(x, output.shape) if x.size > 1 else x.reshape(()) for x in inputs
-    ]
+    wide = [np.broadcast_to(x, output.shape) if x.size > 1 else x.reshape(()) for x in inputs]
     for index in _blocks(output.shape, CHUNK):
         yield [x if x.ndim == 0 else x[index] for x in wide], output[index]
 
@@ -281,7 +278,7 @@ def _call(
     if function == "truncated":
         return _truncated, (xp, *operands, out)
     ufunc = getattr(xp, function)
-    if np.result_type(out) == bool or function.startswith("logical"):
+    if out.dtype.kind == "b":
         return ufunc, (*operands, out)
     return _cast_call(ufunc, operands, out)
 

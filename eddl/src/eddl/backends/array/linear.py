@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from eddl.backends.array.backend import ArrayBackend, kernel
@@ -23,7 +24,7 @@ def matmul(backend: ArrayBackend, node: Node) -> Offer:
         for start, stop in backend.threads.split(a.shape[-2]):
             part = y[..., start:stop] if rows_last else y[..., start:stop, :]
             left = a[..., start:stop, :]
-            tasks.append(lambda left=left, part=part: xp.matmul(left, b, out=part))
+            tasks.append(partial(xp.matmul, left, b, out=part))
         return lambda: backend.threads.run(tasks)
 
     return Offer("blas", bind)

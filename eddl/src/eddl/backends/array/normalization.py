@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def _planes(x: Array) -> Array:
 
 def _over_channels(backend: ArrayBackend, channels: int, work: Callable[..., None]) -> Thunk:
     parts = backend.threads.split(channels)
-    tasks = [lambda t=t, a=a, b=b: work(t, a, b) for t, (a, b) in enumerate(parts)]
+    tasks = [partial(work, t, a, b) for t, (a, b) in enumerate(parts)]
     return lambda: backend.threads.run(tasks)
 
 

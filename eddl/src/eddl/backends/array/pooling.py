@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def _taps(un: Unfolding) -> list[tuple[slice, ...]]:
 
 def _over_samples(backend: ArrayBackend, samples: int, work: Any) -> Thunk:
     parts = backend.threads.split(samples)
-    tasks = [lambda a=a, b=b, t=t: work(t, a, b) for t, (a, b) in enumerate(parts)]
+    tasks = [partial(work, t, a, b) for t, (a, b) in enumerate(parts)]
     return lambda: backend.threads.run(tasks)
 
 

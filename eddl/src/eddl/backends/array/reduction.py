@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from eddl.backends.array.backend import ArrayBackend, kernel
@@ -77,7 +78,7 @@ def softmax(backend: ArrayBackend, node: Node) -> Offer:
                 xp.divide(out, line, out=out)
 
         parts = backend.threads.split(outer)
-        tasks = [lambda a=a, b=b: work(a, b) for a, b in parts]
+        tasks = [partial(work, a, b) for a, b in parts]
         return lambda: backend.threads.run(tasks)
 
     return Offer("rows", bind, workspace=need.used, overwrites={0: (0,)})

@@ -7,6 +7,7 @@ number of threads.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -57,7 +58,7 @@ class Threads:
         """Up to `count` ranges of nearly equal length that cover `range(size)`."""
         parts = min(self.count, size)
         bounds = [size * i // parts for i in range(parts + 1)] if parts else [0]
-        return list(zip(bounds, bounds[1:], strict=False))
+        return list(itertools.pairwise(bounds))
 
 
 def in_turn(tasks: Sequence[Thunk]) -> Thunk:
