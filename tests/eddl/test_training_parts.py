@@ -130,7 +130,7 @@ def sgd(p, grads, rate):
 @pytest.mark.parametrize(("make", "formula"), [(eddl.Adam, adam), (eddl.SGD, sgd)])
 @pytest.mark.parametrize("rate", [0.05, eddl.OneCycle(peak=0.1, steps=6)])
 def test_optimizers_equal_their_formula(make, formula, rate):
-    """The loss is the mean of (w - c_t)^2 over a dense layer fed with ones: its gradient is plain."""
+    """The loss is the mean of (w - c_t)^2: a dense layer fed with ones."""
     x = eddl.Input((1,), dtype="float64")
     net = eddl.Model(x, layers.dense(x, 7, use_bias=False))
     net.build(optimizer=make(rate), loss="mean_squared_error")

