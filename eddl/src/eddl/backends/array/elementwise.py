@@ -273,6 +273,8 @@ def _call(
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     if function == "copy":
         return xp.copyto, (out, operands[0], "unsafe")
+    if function == "where" and _or_zero(operands, out):
+        return _keep, (xp, operands[0], operands[1], out)
     if function == "where":
         return _where, (xp, *operands, out)
     if function == "truncated":
@@ -300,6 +302,26 @@ def _where(xp: Any, condition: Array, x: Any, y: Any, out: Array) -> None:
     if not (isinstance(y, np.ndarray) and y.shape == out.shape and _same_memory(y, out)):
         xp.copyto(out, y)
     xp.copyto(out, x, where=condition)
+
+
+def _or_zero(operands: Sequence[Any], out: Array) -> bool:
+    """Whether a `where` chooses between an array and zero, as gradients of kinks do."""
+    condition, x, y = operands
+    return (
+        isinstance(x, np.ndarray)
+        and x.dtype == out.dtype
+        and x.shape == condition.shape == out.shape
+        and out.dtype.itemsize in (4, 8)
+        and np.ndim(y) == 0
+        and not np.any(y)
+        and not np.signbit(y)
+    )
+
+
+def _keep(xp: Any, condition: Array, x: Array, out: Array) -> None:
+    """`out = condition ? x : 0`, many times faster than masked copies: bit patterns as integers."""
+    bits = f"u{out.dtype.itemsize}"
+    xp.multiply(x.view(bits), condition, out=out.view(bits))
 
 
 def _same_memory(a: Array, b: Array) -> bool:
