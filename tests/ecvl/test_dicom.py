@@ -277,6 +277,37 @@ def test_pydicoms_files(name: str) -> None:
     np.testing.assert_allclose(image.array, expected + float(dataset.get("RescaleIntercept", 0)))
 
 
+def test_a_series_in_colour(dicom_series: Any) -> None:
+    from pydicom.dataset import Dataset
+
+    folder = dicom_series(_stored(2))
+    rgb = np.random.default_rng(0).integers(0, 255, (2, 32, 40, 3)).astype(np.uint8)
+    for plane, path in zip(rgb, sorted(folder.iterdir()), strict=True):
+        made: Dataset = pydicom.dcmread(path)
+        made.SamplesPerPixel, made.PhotometricInterpretation = 3, "RGB"
+        made.PlanarConfiguration = 0
+        made.BitsAllocated = made.BitsStored = 8
+        made.HighBit = 7
+        made.PixelData = plane.tobytes()
+        made.save_as(path)
+    image = ecvl.read(folder)
+    assert (image.axes, image.dtype) == ("zyxc", np.uint8)
+    assert np.array_equal(image, rgb)
+    assert ecvl.info(folder).shape == image.shape
+
+
+def test_threads_can_read_at_once_and_warnings_come_back(dicom_series: Any) -> None:
+    import warnings
+    from concurrent.futures import ThreadPoolExecutor
+
+    folder = dicom_series(_stored(3))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: ecvl.read(folder).array, range(12)))
+    assert all(np.array_equal(array, found[0]) for array in found)
+    assert list(warnings.filters) == before
+
+
 def test_colour_files() -> None:
     rgb = ecvl.read(get_testdata_file("examples_rgb_color.dcm"))
     assert (rgb.axes, rgb.shape[-1], rgb.dtype) == ("yxc", 3, np.uint8)

@@ -199,6 +199,20 @@ def test_what_does_not_fit_is_said(data: Dataset) -> None:
             _loader(data, **options)
     with pytest.raises(ParameterError, match="split"):
         Loader(data, "validation")
+
+    class Timed(_Item):
+        def load(self) -> Sample:
+            return Sample(Image(np.zeros((2, 4, 4)), "tyx"), id=self.id)
+
+    class Labelled(_Item):
+        def load(self) -> Sample:
+            image = Image(np.zeros((4, 4), np.float32), "yx")
+            return Sample(image, Image(np.zeros((4, 4), int), "yx", kind="labels"), id=self.id)
+
+    with pytest.raises(SampleError, match=r"'slow/0'.*tyx"):
+        list(Loader(Dataset([Timed(0)])))
+    with pytest.raises(ParameterError, match="labels for all"):
+        list(Loader(Dataset([Labelled(0), _Item(1)])))
     mixed = Dataset([_Item(0), _Item(1, shape=(5, 5))])
     with pytest.raises(GeometryError, match="one shape"):
         list(Loader(mixed, batch_size=2))

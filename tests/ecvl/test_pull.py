@@ -8,7 +8,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecvl import GeometryError, Image, ParameterError
+from ecvl import GeometryError, Image, KindError, ParameterError
 from ecvl.grids import Grid
 from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, in_type, pull, smoothed
 
@@ -115,6 +115,19 @@ def test_types_stay_and_saturate() -> None:
     for dtype in ("uint8", "int16", "int32", "int64", "float16", "float32", "float64"):
         image = Image(values.astype(dtype), "yx", value_range=(0, 1))
         assert pull(image, image.grid, matrix, 0.0).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", "int8 uint8 int16 uint16 int32 uint32 int64 uint64".split())
+def test_labels_keep_every_value(dtype: str) -> None:
+    greatest = min(np.iinfo(dtype).max, 2**53)
+    labels = Image(np.array([[1, greatest, 3]], dtype), "yx", kind="labels")
+    matrix = np.eye(4)
+    matrix[0, 3] = 0.25
+    moved = pull(labels, labels.grid, matrix)
+    assert (moved.dtype, moved.array.tolist()) == (labels.dtype, labels.array.tolist())
+    if greatest == 2**53:
+        with pytest.raises(KindError, match="number them anew"):
+            pull(labels.replace(array=labels.array + 1), labels.grid, matrix)
 
 
 def test_channels_and_time_move_alike(volume: Any) -> None:

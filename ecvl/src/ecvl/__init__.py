@@ -1,0 +1,84 @@
+"""ecvl: medical images, read, processed, augmented, partitioned and loaded with their geometry.
+
+Nothing heavy is loaded by `import ecvl`: nibabel, pydicom, SimpleITK and OpenCV load in the
+functions that need them.
+"""
+
+from ecvl import augment
+from ecvl.dataset import Batch, Dataset, Loader, slices
+from ecvl.errors import (
+    EcvlError,
+    FileError,
+    FormatError,
+    GeometryError,
+    KindError,
+    MissingFileError,
+    ParameterError,
+    SampleError,
+    SeriesError,
+)
+from ecvl.image import Image
+from ecvl.io import (
+    DicomRead,
+    DicomSeries,
+    Info,
+    NiftiRead,
+    NiftiWrite,
+    dicom_series,
+    info,
+    read,
+    write,
+)
+from ecvl.process import (
+    crop,
+    normalise,
+    pad,
+    pad_to_multiple,
+    reorient,
+    resample,
+    restore,
+    window,
+)
+from ecvl.sample import Sample
+from ecvl.steps import Steps
+from ecvl.tensors import Tensor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "DicomRead",
+    "DicomSeries",
+    "EcvlError",
+    "FileError",
+    "FormatError",
+    "GeometryError",
+    "Image",
+    "Info",
+    "KindError",
+    "Loader",
+    "MissingFileError",
+    "NiftiRead",
+    "NiftiWrite",
+    "ParameterError",
+    "Sample",
+    "SampleError",
+    "SeriesError",
+    "Steps",
+    "Tensor",
+    "augment",
+    "crop",
+    "dicom_series",
+    "info",
+    "normalise",
+    "pad",
+    "pad_to_multiple",
+    "read",
+    "reorient",
+    "resample",
+    "restore",
+    "slices",
+    "window",
+    "write",
+]

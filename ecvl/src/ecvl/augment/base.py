@@ -1,0 +1,138 @@
+"""What every augmentation is: a small frozen object with ranges, called on what it should turn.
+
+* `turn(image, seed=7)`, `turn(image, mask, seed=7)` and `turn(sample, seed=7)` return what they
+  were given. Images and labels of one call are transformed alike.
+* Every random decision comes from Philox, keyed by seed and epoch, with sample and operation as its
+  counter: nothing else (no global state, no number of workers) can change it.
+
+Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the table.
+"""
+
+from typing import Any, overload
+
+import numpy as np
+
+from ecvl.errors import KindError, ParameterError
+from ecvl.image import Image
+from ecvl.sample import Sample
+from ecvl.serial import checked_pair, is_number, to_entry
+
+
+class Augmentation:
+    """Anything that can be called on images, labels and samples."""
+
+    def operations(self) -> tuple["Operation", ...]:
+        """Return the single operations that it is made of, in order."""
+        raise NotImplementedError
+
+    @property
+    def fuses(self) -> bool:
+        """Whether neighbouring spatial operations become one resampling."""
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain objects, lists and numbers that `ecvl.augment.from_json` reads.
+
+        Example:
+            >>> from ecvl.augment import Flip
+            >>> Flip(p=1).to_json()
+            {'op': 'Flip', 'axes': 'x', 'p': 1.0}
+        """
+        raise NotImplementedError
+
+    @overload
+    def __call__(
+        self, given: Sample, /, *, seed: int, epoch: int = 0, sample: int = 0
+    ) -> Sample: ...
+    @overload
+    def __call__(self, given: Image, /, *, seed: int, epoch: int = 0, sample: int = 0) -> Image: ...
+    @overload
+    def __call__(
+        self, given: Image, /, *more: Image, seed: int, epoch: int = 0, sample: int = 0
+    ) -> tuple[Image, ...]: ...
+
+    def __call__(
+        self, given: Image | Sample, /, *more: Image, seed: int, epoch: int = 0, sample: int = 0
+    ) -> Any:
+        """Return what was given, augmented.
+
+        Args:
+            given: an image, or a sample.
+            more: further images and labels on the same grid.
+            seed: the seed of all decisions, 0 or above.
+            epoch: the pass over the data, 0 or above.
+            sample: the number of the sample in the data, 0 or above.
+
+        Raises:
+            KindError: it is neither images nor a sample, or labels alone for an intensity
+            operation.
+            GeometryError: the images do not stand on one grid.
+        """
+        from ecvl.augment.run import run
+
+        for name, value in (("seed", seed), ("epoch", epoch), ("sample", sample)):
+            if not isinstance(value, int | np.integer) or not 0 <= value < 1 << 64:
+                raise ParameterError(
+                    f"expected {name} as a whole number from 0, received {value!r}"
+                )
+        keys = int(seed), int(epoch), int(sample)
+        if isinstance(given, Sample) and not more:
+            return run(self, given, *keys)
+        images = (given, *more)
+        for image in images:
+            if not isinstance(image, Image):
+                raise KindError(
+                    f"expected ecvl.Image objects or one ecvl.Sample, received "
+                    f"{type(image).__name__}"
+                )
+        turned = run(self, images, *keys)
+        return turned[0] if len(turned) == 1 else turned
+
+
+class Operation(Augmentation):
+    """A single augmentation.
+
+    Attributes:
+        p: the probability that it does anything.
+    """
+
+    p: float
+
+    def operations(self) -> tuple["Operation", ...]:
+        """Return itself."""
+        return (self,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its name and fields."""
+        return to_entry(self)
+
+    def _store_range(self, name: str, least: float | None = None) -> None:
+        object.__setattr__(self, name, checked_pair(getattr(self, name), name, least))
+
+    def _store_chance(self) -> None:
+        if not is_number(self.p) or not 0 <= self.p <= 1:
+            raise ParameterError(f"expected a probability p from 0 to 1, received {self.p!r}")
+        object.__setattr__(self, "p", float(self.p))
+
+
+def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.Generator:
+    """Return the random numbers of one operation on one sample, the same on every machine.
+
+    Example:
+        >>> generator(1, 0, 0, 0).random() == generator(1, 0, 0, 0).random()
+        True
+    """
+    key = np.array([seed, epoch], np.uint64)
+    counter = np.array([0, 0, sample, operation], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def drawn(rng: np.random.Generator, ends: tuple[float, float]) -> float:
+    """Return a number between two ends, each as likely.
+
+    Example:
+        >>> drawn(generator(1, 0, 0, 0), (2.0, 2.0))
+        2.0
+    """
+    low, high = ends
+    return low + (high - low) * float(rng.random())

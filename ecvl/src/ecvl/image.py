@@ -1,0 +1,357 @@
+"""The image: an array with named axes that knows where it stands in the patient.
+
+* The array is in C order; `np.asarray(image)` and DLPack share its memory.
+* Axis letters name storage order over `n c t z y x`, spatial ones in the order z, y, x.
+* `affine` is the only truth about geometry; spacing and orientation are derived from it.
+* Images are not changed in place by anything in ecvl; `replace` gives a new one.
+
+Held by `tests/ecvl/test_image.py`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ecvl.affines import Affine, checked_affine, orientation_codes, voxel_sizes
+from ecvl.errors import GeometryError, KindError, ParameterError
+from ecvl.grids import Grid
+
+Kind = Literal["image", "labels"]
+AXIS_LETTERS = "nctzyx"
+
+
+class Image:
+    """An array of pixels or labels with named axes, geometry and metadata.
+
+    Args:
+        array: anything NumPy can read, or a host tensor with DLPack. Used as it is where it is in C
+            order and native byte order, else copied once. `bool` becomes `uint8`.
+        axes: one letter a dimension, over `n c t z y x`, with y and x, and z before y before x.
+        affine: 4x4, voxel x, y, z to RAS+ mm, whatever the array's order; the identity by default.
+        kind: "image", or "labels" for integers that are names of regions.
+        meta: a plain mapping with `source`, `common` and `slices`; it stays in the object.
+        label_names: label value to name; for labels only.
+        value_range: the (low, high) that intensity operations and drawing work over; 0 to 255 for
+            `uint8`, else the data's own by default.
+
+    Raises:
+        GeometryError: axes, shape or affine do not fit together.
+        KindError: the data type is neither integer nor real, or labels are not integers.
+
+    Example:
+        >>> import numpy as np
+        >>> image = Image(np.zeros((3, 4, 5), np.int16), axes="zyx", affine=np.diag([1, 2, 3, 1]))
+        >>> image
+        Image(image zyx 3×4×5 int16, spacing 3×2×1 mm, RAS)
+        >>> np.asarray(image) is image.array
+        True
+    """
+
+    __slots__ = (
+        "_affine",
+        "_array",
+        "_axes",
+        "_given_range",
+        "_kind",
+        "_label_names",
+        "_own_range",
+        "meta",
+    )
+
+    def __init__(
+        self,
+        array: ArrayLike | Any,
+        axes: str = "yxc",
+        affine: ArrayLike | None = None,
+        kind: Kind = "image",
+        meta: Mapping[str, Any] | None = None,
+        label_names: Mapping[int, str] | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
+        if kind not in ("image", "labels"):
+            raise ParameterError(f"expected kind 'image' or 'labels', received {kind!r}")
+        self._array = _checked_array(array, kind)
+        self._axes = _checked_axes(axes, self._array.shape)
+        self._affine = checked_affine(affine)
+        self._affine.flags.writeable = False
+        self._kind: Kind = kind
+        self.meta: dict[str, Any] = dict(meta or {})
+        if label_names is not None and kind != "labels":
+            raise KindError("expected label_names only with kind='labels', received kind='image'")
+        self._label_names = dict(label_names) if label_names is not None else None
+        self._given_range = _checked_range(value_range)
+        self._own_range: tuple[float, float] | None = None
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The pixels, in C order; not a copy."""
+        return self._array
+
+    @property
+    def axes(self) -> str:
+        """One letter a dimension, such as "zyx"."""
+        return self._axes
+
+    @property
+    def affine(self) -> Affine:
+        """4x4 from voxel x, y, z to RAS+ mm; read-only."""
+        return self._affine
+
+    @property
+    def kind(self) -> Kind:
+        """Either "image" or "labels"."""
+        return self._kind
+
+    @property
+    def label_names(self) -> dict[int, str] | None:
+        """Label value to name, or `None`."""
+        return self._label_names
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape, in the order of `axes`."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The array's data type."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    @property
+    def spatial_axes(self) -> str:
+        """The spatial ones among the axes: "zyx" or "yx"."""
+        return "zyx" if "z" in self._axes else "yx"
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Sizes along the spatial axes, in array order."""
+        return tuple(self.shape[self._axes.index(letter)] for letter in self.spatial_axes)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Distances between voxel centres along the spatial axes, in array order, in mm."""
+        x, y, z = voxel_sizes(self._affine)
+        return (z, y, x) if "z" in self._axes else (y, x)
+
+    @property
+    def orientation(self) -> str:
+        """Where voxel x, y, z point to, such as "RAS"."""
+        return orientation_codes(self._affine)
+
+    @property
+    def grid(self) -> Grid:
+        """The geometry alone; a 2-D image is one slice thick."""
+        z, y, x = ((1, *self.spatial_shape))[-3:]
+        return Grid((z, y, x), self._affine)
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The (low, high) that intensity operations work over."""
+        if self._given_range is not None:
+            return self._given_range
+        if self.dtype == np.uint8 and self._kind == "image":
+            return 0.0, 255.0
+        if self._own_range is None:
+            self._own_range = _measured_range(self._array)
+        return self._own_range
+
+    def world(self, index: ArrayLike) -> NDArray[np.float64]:
+        """Return the RAS+ mm positions of voxel indices.
+
+        Args:
+            index: float indices in array order of the spatial axes, shape (..., 3), or (..., 2) for
+                a 2-D image; whole numbers are voxel centres.
+
+        Returns:
+            Positions x, y, z in mm, shape (..., 3).
+
+        Example:
+            >>> import numpy as np
+            >>> image = Image(np.zeros((3, 4, 5)), "zyx", np.diag([1, 2, 3, 1]))
+            >>> image.world((2, 0, 1))
+            array([1., 0., 6.])
+        """
+        indices = _points(index, len(self.spatial_axes), "indices")[..., ::-1]
+        if "z" not in self._axes:
+            indices = np.concatenate([indices, np.zeros_like(indices[..., :1])], axis=-1)
+        return np.asarray(indices @ self._affine[:3, :3].T + self._affine[:3, 3], np.float64)
+
+    def index(self, point: ArrayLike) -> NDArray[np.float64]:
+        """Return the float voxel indices of RAS+ mm positions: the inverse of `world`.
+
+        Args:
+            point: positions x, y, z in mm, shape (..., 3). For a 2-D image the distance from its
+                plane is dropped.
+
+        Returns:
+            Indices in array order of the spatial axes, shape (..., 3) or (..., 2).
+
+        Example:
+            >>> import numpy as np
+            >>> image = Image(np.zeros((3, 4, 5)), "zyx", np.diag([1, 2, 3, 1]))
+            >>> image.index((1, 0, 6))
+            array([2., 0., 1.])
+        """
+        offsets = _points(point, 3, "positions x, y, z") - self._affine[:3, 3]
+        indices = np.linalg.solve(self._affine[:3, :3], offsets[..., None])[..., 0]
+        return np.asarray(indices[..., ::-1][..., 3 - len(self.spatial_axes) :], np.float64)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a new image in which the named constructor arguments are different.
+
+        A measured value range is measured again for a new array; a given one is kept.
+
+        Example:
+            >>> import numpy as np
+            >>> image = Image(np.zeros((4, 5), np.float32), "yx")
+            >>> image.replace(value_range=(0, 1)).value_range
+            (0.0, 1.0)
+        """
+        kept: dict[str, Any] = {
+            "array": self._array,
+            "axes": self._axes,
+            "affine": self._affine,
+            "kind": self._kind,
+            "meta": self.meta,
+            "label_names": self._label_names
+            if changes.get("kind", self._kind) == "labels"
+            else None,
+            "value_range": self._given_range,
+        }
+        if unknown := sorted(changes.keys() - kept.keys()):
+            raise ParameterError(f"expected names among {', '.join(kept)}, received {unknown}")
+        return type(self)(**kept | changes)
+
+    def regridded(self, array: NDArray[Any], affine: Affine) -> Self:
+        """Return the image on another grid; what was known of each slice no longer holds and goes.
+
+        Example:
+            >>> import numpy as np
+            >>> image = Image(np.zeros((2, 2)), "yx", meta={"slices": [{}], "source": {}})
+            >>> image.regridded(np.zeros((4, 4)), np.eye(4)).meta
+            {'source': {}}
+        """
+        meta = {key: value for key, value in self.meta.items() if key != "slices"}
+        return self.replace(array=array, affine=affine, meta=meta)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self._array, dtype=dtype, copy=copy)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        return self._array.__dlpack__(
+            stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+    def __repr__(self) -> str:
+        sizes = "×".join(map(str, self.shape))
+        spacing = "×".join(f"{distance:.4g}" for distance in self.spacing)
+        return (
+            f"Image({self.kind} {self.axes} {sizes} {self.dtype}, "
+            f"spacing {spacing} mm, {self.orientation})"
+        )
+
+
+def require_kind(image: Any, kind: Kind | None, function: str) -> None:
+    """Refuse what is not an image, or not one of the kind that a function takes.
+
+    Example:
+        >>> require_kind(3, None, "window")
+        Traceback (most recent call last):
+        ecvl.errors.KindError: window takes an ecvl.Image, received int; ...
+    """
+    if not isinstance(image, Image):
+        raise KindError(
+            f"{function} takes an ecvl.Image, received {type(image).__name__}; make one with "
+            "ecvl.read(path) or ecvl.Image(array, axes=...)"
+        )
+    if kind is not None and image.kind != kind:
+        raise KindError(f"{function} takes kind={kind!r}, received kind={image.kind!r}")
+
+
+def _checked_array(array: Any, kind: Kind) -> NDArray[Any]:
+    if not hasattr(array, "__array__") and hasattr(array, "__dlpack__"):
+        array = np.from_dlpack(array)
+    try:
+        found = np.asarray(array)
+    except (TypeError, ValueError):
+        raise KindError(f"expected an array of numbers, received {type(array).__name__}") from None
+    if found.dtype == bool:
+        found = found.view(np.uint8)
+    if found.dtype.kind not in "iuf" or found.dtype.itemsize > 8:
+        raise KindError(
+            f"expected integers or real numbers of at most 64 bits, received {found.dtype}; "
+            "convert with array.astype"
+        )
+    if kind == "labels" and found.dtype.kind == "f":
+        raise KindError(
+            f"expected labels of an integer type, received {found.dtype}; convert with astype, "
+            "or say kind='image'"
+        )
+    if found.ndim and not found.size:
+        raise GeometryError(f"expected at least one voxel along each axis, received {found.shape}")
+    return np.ascontiguousarray(found, dtype=found.dtype.newbyteorder("="))
+
+
+def _checked_axes(axes: str, shape: tuple[int, ...]) -> str:
+    if not isinstance(axes, str) or len(axes) != len(shape):
+        raise GeometryError(
+            f"expected one letter of axes a dimension, received axes={axes!r} for shape {shape}; "
+            "say for instance axes='zyx'"
+        )
+    spatial = "".join(letter for letter in axes if letter in "zyx")
+    if (
+        len(set(axes)) != len(axes)
+        or not set(axes) <= set(AXIS_LETTERS)
+        or spatial not in ("zyx", "yx")
+    ):
+        raise GeometryError(
+            f"expected different letters over '{AXIS_LETTERS}' with [z]yx in this order, received "
+            f"axes={axes!r}; transpose the array (nibabel's x, y, z is array.T with axes='zyx')"
+        )
+    return axes
+
+
+def _checked_range(value_range: Any) -> tuple[float, float] | None:
+    if value_range is None:
+        return None
+    try:
+        low, high = map(float, value_range)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise ParameterError(f"expected value_range=(low, high), received {value_range!r}")
+    return low, high
+
+
+def _measured_range(array: NDArray[Any]) -> tuple[float, float]:
+    low, high = array.min(), array.max()
+    if not np.isfinite([low, high]).all():
+        finite = array[np.isfinite(array)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
+    return float(low), float(high)
+
+
+def _points(values: ArrayLike, dimensions: int, what: str) -> NDArray[np.float64]:
+    points = np.asarray(values, dtype=np.float64)
+    if points.ndim == 0 or points.shape[-1] != dimensions:
+        raise GeometryError(
+            f"expected {what} of shape (..., {dimensions}), received shape {points.shape}"
+        )
+    return points

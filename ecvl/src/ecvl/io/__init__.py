@@ -1,0 +1,20 @@
+"""Reading and writing: one registry of formats, one file a format."""
+
+from ecvl.io.dicom import DicomRead
+from ecvl.io.dicom_headers import DicomSeries, dicom_series
+from ecvl.io.nifti import NiftiRead, NiftiWrite
+from ecvl.io.registry import FORMATS, Format, Info, info, read, write
+
+__all__ = [
+    "FORMATS",
+    "DicomRead",
+    "DicomSeries",
+    "Format",
+    "Info",
+    "NiftiRead",
+    "NiftiWrite",
+    "dicom_series",
+    "info",
+    "read",
+    "write",
+]
