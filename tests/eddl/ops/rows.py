@@ -134,6 +134,7 @@ ROWS: list[Row] = [
                      "Tanh", "Sigmoid", "Relu", "Softplus") for row in _unary(op)),
     *(row for op in ("Log", "Sqrt", "Reciprocal") for row in _unary(op, positive)),
     *_unary("LeakyRelu", alpha=0.2),
+    *_unary("ThresholdedRelu", alpha=0.1),
     Row("Cast", lambda r: [spread(r, 3, 4)], {"to": np.dtype("float32")}),
     Row("Cast", lambda r: [10 * spread(r, 3, 4)], {"to": np.dtype("int64")}),
     Row("Cast", lambda r: [r.integers(-1, 2, (3, 4))], {"to": np.dtype("bool")}),

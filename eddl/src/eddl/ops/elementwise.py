@@ -223,6 +223,16 @@ elementwise("LeakyRelu", "X", "where(X > 0, X, alpha * X)",
             since=6, attributes={"alpha": 0.01})  # fmt: skip
 elementwise("Softplus", "X", "maximum(X, 0) + log(1 + exp(-abs(X)))",
             _unary(lambda x, y: apply("Sigmoid", x)))  # fmt: skip
+elementwise(
+    "ThresholdedRelu",
+    "X",
+    "where(X > alpha, X, 0)",
+    lambda node, g: (
+        apply("Where", apply("Greater", node.inputs[0], node.attributes["alpha"]), g, 0.0),
+    ),
+    since=10,
+    attributes={"alpha": 1.0},
+)
 elementwise("Max", "X*", _fold("maximum({}, {})"), _extreme_gradient, since=8)
 elementwise("Min", "X*", _fold("minimum({}, {})"), _extreme_gradient, since=8)
 elementwise("Sum", "X*", _fold("{} + {}"), _sum_gradient, since=8)
