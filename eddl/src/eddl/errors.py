@@ -24,6 +24,10 @@ class GraphError(EddlError, ValueError):
     """A graph that is not well formed: cycles, dangling names, unknown operators."""
 
 
+class DynamicError(GraphError):
+    """A value that only a run can tell, where a program must know it before."""
+
+
 class GradientError(EddlError, ValueError):
     """A gradient was asked for where none exists."""
 

@@ -12,17 +12,19 @@ from typing import Any
 from eddl.compiler.differentiate import differentiate
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
-from eddl.compiler.program import Program, Slabs
+from eddl.compiler.program import Evaluation, Program, Slabs
 from eddl.compiler.protocol import Backend, Call, Offer, Pattern
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
+from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
-from eddl.ops.table import apply
+from eddl.ops.table import PRIVATE, apply
 
 __all__ = [
     "Backend",
     "Call",
+    "Evaluation",
     "Offer",
     "Pattern",
     "Plan",
@@ -48,13 +50,20 @@ def compile_graph(
     memory_of: Callable[[State], Any],
     bound: Mapping[Value, tuple[Value, Any]] | None = None,
     poison: bool = False,
-) -> Program:
+) -> Program | Evaluation:
     """Compile a graph for inputs of static `types`.
+
+    A graph that only infers and whose shapes depend on data is not compiled but evaluated.
 
     `memory_of` gives the device array of a state. `bound` maps outputs to an outside value and its
     device array, into which the program writes them.
     """
-    static, _ = specialise(graph, types, backend.evaluate)
+    try:
+        static, _ = specialise(graph, types, backend.evaluate)
+    except DynamicError:
+        if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
+            raise
+        return Evaluation(graph, backend)
     final = simplify(lower(simplify(differentiate(static)), backend))
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}

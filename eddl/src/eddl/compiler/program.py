@@ -194,6 +194,19 @@ class Program:
         return poisoned
 
 
+class Evaluation:
+    """What no program can hold, since shapes depend on data: run node by node, nothing planned."""
+
+    def __init__(self, graph: Graph, backend: Backend) -> None:
+        self.graph = graph
+        self._backend = backend
+
+    def run(self, inputs: Sequence[Any] = ()) -> list[Any]:
+        """The graph's outputs: arrays, or lists for sequences."""
+        found = self._backend.evaluate_graph(self.graph, inputs)
+        return [np.array(x) if isinstance(x, np.ndarray) else x for x in found]
+
+
 def _nothing() -> None:
     """The call of a view."""
 

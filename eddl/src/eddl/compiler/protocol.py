@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from eddl.graph import Node, Type, Value
+from eddl.graph import Graph, Node, Type, Value
 
 Thunk = Callable[[], None]
 Buffers = Sequence[Any]
@@ -90,7 +90,8 @@ class Backend(Protocol):
     def run(self, calls: Sequence[Thunk]) -> None:
         """Make the calls in order."""
 
-    def evaluate(
-        self, node: Node, inputs: Sequence[np.ndarray[Any, Any]]
-    ) -> Sequence[np.ndarray[Any, Any]]:
-        """Compute one node on host arrays."""
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Compute one node on the host: arrays, lists for sequences, `None` for nothing."""
+
+    def evaluate_graph(self, graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+        """Compute a graph on the host, node by node."""

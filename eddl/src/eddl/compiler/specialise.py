@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from eddl.errors import GraphError
+from eddl.errors import DynamicError
 from eddl.graph import Constant, Graph, Input, Node, Type, Value, rebuild
-from eddl.ops.table import copy_node, entry
+from eddl.ops.table import PRIVATE, copy_node, entry
 
-Evaluate = Callable[[Node, Sequence[np.ndarray[Any, Any]]], Sequence[np.ndarray[Any, Any]]]
+Evaluate = Callable[[Node, Sequence[Any]], Sequence[Any]]
 
 FOLD_LIMIT = 1 << 20
 """Constants of more elements than this are left to the program, to keep its memory planned."""
@@ -38,8 +38,10 @@ def specialise(
         made = outputs[0].node
         assert made is not None
         if _foldable(made):
-            data = [value.data for value in made.inputs if isinstance(value, Constant)]
-            return [Constant(array) for array in evaluate(made, data)]
+            data = [value.data if isinstance(value, Constant) else None for value in made.inputs]
+            found = evaluate(made, data)
+            if all(isinstance(array, np.ndarray) for array in found):
+                return [Constant(array) for array in found]
         _check_static(made)
         return outputs
 
@@ -49,8 +51,12 @@ def specialise(
 def _foldable(node: Node) -> bool:
     return (
         bool(node.inputs)
-        and all(isinstance(value, Constant) for value in node.inputs)
-        and all(value.type.static and value.type.count <= FOLD_LIMIT for value in node.outputs)
+        and all(value is None or isinstance(value, Constant) for value in node.inputs)
+        and (
+            entry(node).host
+            or all(v.type.static and v.type.count <= FOLD_LIMIT for v in node.outputs)
+        )
+        and (node.domain, node.op) != (PRIVATE, "Gradients")
     )
 
 
@@ -58,13 +64,18 @@ def _check_static(node: Node) -> None:
     for index in entry(node).constant_inputs:
         value = node.inputs[index] if index < len(node.inputs) else None
         if value is not None and not isinstance(value, Constant):
-            raise GraphError(
+            raise DynamicError(
                 f"{node.label.given or node.op}: input {entry(node).formal(index)} depends on "
                 "data; expected a value that is known when the program is compiled"
             )
+    if entry(node).host:
+        raise DynamicError(
+            f"{node.label.given or node.op}: {node.op} is known only in a run, so that it cannot be "
+            "part of a compiled program; cut it off, or make its inputs constants"
+        )
     for value in node.outputs:
         if not value.type.static:
-            raise GraphError(
+            raise DynamicError(
                 f"{node.label.given or node.op}: the output has the type {value.type} even though "
                 "all input shapes are known; expected sizes that do not depend on data"
             )

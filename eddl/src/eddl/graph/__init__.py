@@ -11,7 +11,7 @@ from eddl.graph.graph import (
     arithmetic,
     rebuild,
 )
-from eddl.graph.types import Dim, Type
+from eddl.graph.types import Dim, Opaque, Type
 
 __all__ = [
     "Constant",
@@ -20,6 +20,7 @@ __all__ = [
     "Input",
     "Label",
     "Node",
+    "Opaque",
     "State",
     "Type",
     "Value",

@@ -29,6 +29,11 @@ class Type:
         object.__setattr__(self, "shape", tuple(shape))
 
     @property
+    def opaque(self) -> bool:
+        """Whether only a run will tell what it is: a sequence, an optional, an unknown rank."""
+        return False
+
+    @property
     def rank(self) -> int:
         """The number of axes."""
         return len(self.shape)
@@ -67,3 +72,33 @@ class Type:
     def __repr__(self) -> str:
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
         return f"{self.dtype.name}[{sizes}]"
+
+
+class Opaque(Type):
+    """The type of what is known only in a run: sequences, optionals, tensors of unknown rank.
+
+    >>> Opaque().static
+    False
+    """
+
+    def __init__(self) -> None:
+        super().__init__(object, ())
+
+    @property
+    def opaque(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def static(self) -> bool:
+        """False."""
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque)
+
+    def __hash__(self) -> int:
+        return hash(Opaque)
+
+    def __repr__(self) -> str:
+        return "known in a run"

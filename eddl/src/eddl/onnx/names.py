@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from onnx import TensorProto
 
 from eddl.errors import TypeMismatchError
 
-OLDEST_OPSET = 13
-"""Files of older opsets are refused."""
+OLDEST_OPSET = 7
+"""Files of older opsets are refused: ONNX itself was still being settled."""
 
 DEFAULT_OPSET = 21
 """What is written unless another is asked for: every current runtime reads it."""
@@ -31,6 +32,20 @@ _PAIRS = (
     (np.uint32, TensorProto.UINT32),
     (np.uint64, TensorProto.UINT64),
     (np.bool_, TensorProto.BOOL),
+    (ml_dtypes.bfloat16, TensorProto.BFLOAT16),
+    (ml_dtypes.float8_e4m3fn, TensorProto.FLOAT8E4M3FN),
+    (ml_dtypes.float8_e4m3fnuz, TensorProto.FLOAT8E4M3FNUZ),
+    (ml_dtypes.float8_e5m2, TensorProto.FLOAT8E5M2),
+    (ml_dtypes.float8_e5m2fnuz, TensorProto.FLOAT8E5M2FNUZ),
+    (ml_dtypes.float8_e8m0fnu, TensorProto.FLOAT8E8M0),
+    (ml_dtypes.float4_e2m1fn, TensorProto.FLOAT4E2M1),
+    (ml_dtypes.int4, TensorProto.INT4),
+    (ml_dtypes.uint4, TensorProto.UINT4),
+    (ml_dtypes.int2, TensorProto.INT2),
+    (ml_dtypes.uint2, TensorProto.UINT2),
+    (np.complex64, TensorProto.COMPLEX64),
+    (np.complex128, TensorProto.COMPLEX128),
+    (np.object_, TensorProto.STRING),
 )
 _TO_ONNX = {np.dtype(dtype): code for dtype, code in _PAIRS}
 _FROM_ONNX = {code: np.dtype(dtype) for dtype, code in _PAIRS}

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from eddl.errors import AttributeValueError, GraphError, ShapeError, TypeMismatchError
-from eddl.graph import Constant, Label, Node, Type, Value
+from eddl.graph import Constant, Label, Node, Opaque, Type, Value
 
-OPSET = 23
+OPSET = 28
 """The one internal form: ai.onnx operators as this opset defines them."""
 
 PRIVATE = "eddl"
@@ -77,7 +77,8 @@ class Operator:
     `gradient(node, *output_gradients)` gives one value, or `None`, for each input; an output
     gradient is `None` where nothing flows back. `body(node)` gives the outputs in other operators.
     `constant_inputs` must be known when a program is compiled. `float32` marks operators that
-    compute in float32 whatever the network's precision. `upgrades` maps an opset to the function
+    compute in float32 whatever the network's precision. `host` marks operators that only the
+    evaluator runs, since their results' shapes depend on data or they are no tensors. `upgrades` maps an opset to the function
     `(attributes, inputs) -> (attributes, inputs)` that brings the form before it to its own.
     """
 
@@ -93,6 +94,7 @@ class Operator:
     gradient: Callable[..., Gradients] | None = None
     constant_inputs: tuple[int, ...] = ()
     float32: bool = False
+    host: bool = False
     upgrades: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
 
     @property
@@ -139,13 +141,20 @@ def infer(
     operator: Operator, inputs: Sequence[Value | None], attributes: Mapping[str, Any]
 ) -> list[Type]:
     """The types of all outputs, saved ones included, from the inputs' types and constants."""
+    if operator.host or any(v is not None and v.type.opaque for v in inputs):
+        return [Opaque()] * operator.outputs
     call = Call(
         operator,
         tuple(None if v is None else v.type for v in inputs),
         tuple(v.data if isinstance(v, Constant) else None for v in inputs),
         attributes,
     )
-    return list(operator.infer(call))
+    try:
+        return list(operator.infer(call))
+    except ShapeError:
+        if any(call.given(i) and call.constant(i) is None for i in operator.constant_inputs):
+            return [Opaque()] * operator.outputs  # the rule wants what only a run will tell
+        raise
 
 
 def make_node(
@@ -231,6 +240,7 @@ def copy_node(node: Node, inputs: Sequence[Value | None]) -> Sequence[Value]:
     if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
         return node.outputs
     types = infer(entry(node), inputs, node.attributes)
+    types += [Opaque()] * (len(node.outputs) - len(types))
     return Node(
         node.op, inputs, types, node.attributes, domain=node.domain, label=node.label
     ).outputs

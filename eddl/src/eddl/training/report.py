@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eddl.compiler import Program
 from eddl.errors import ShapeError
 from eddl.graph import State, Type
 
@@ -63,6 +64,7 @@ def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) ->
     sample = np.broadcast_to(np.zeros((), kind[1]), kind[0])
     step, _ = model.training_step(sample)
     program = step.program(*types, Type(sample.dtype, sample.shape))
+    assert isinstance(program, Program)  # what trains is always compiled
     states = sum(state.type.nbytes for state in model.states)
     return MemoryReport(states, step.resident, program.plan.transient, program.plan.peak)
 

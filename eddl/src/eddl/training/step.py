@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from eddl import devices
-from eddl.compiler import Program, Slabs, compile_graph, training_form
+from eddl.compiler import Evaluation, Program, Slabs, compile_graph, training_form
 from eddl.errors import AttributeValueError, ShapeError
 from eddl.graph import Constant, Graph, Input, State, Type, Value
 from eddl.ops.table import PRIVATE, apply, make_node
@@ -91,8 +91,8 @@ class Step:
         self._backend = devices.backend(device)
         self._slabs = slabs or Slabs(self._backend)
         self._poison = poison
-        self._programs: dict[tuple[Type, ...], Program] = {}
-        self._update_programs: dict[int, Program] = {}
+        self._programs: dict[tuple[Type, ...], Program | Evaluation] = {}
+        self._update_programs: dict[int, Program | Evaluation] = {}
         for loss, _, _ in minimize:
             _check_loss(loss)
         self.groups = list(groups or []) or [
@@ -132,7 +132,7 @@ class Step:
         results = self._run(arrays)
         return results, [t.copy() for t in self._targets[: len(self._owners)]]
 
-    def program(self, *types: Type) -> Program:
+    def program(self, *types: Type) -> Program | Evaluation:
         """The compiled gradients part for inputs of static types."""
         key = tuple(types)
         found = self._programs.pop(key, None)
@@ -161,7 +161,7 @@ class Step:
         program = self.program(*(Type(array.dtype, array.shape) for array in data))
         return program.run(data)
 
-    def _compile(self, types: Sequence[Type]) -> Program:
+    def _compile(self, types: Sequence[Type]) -> Program | Evaluation:
         bound = {
             value: (Value(value.type, name=f"place {i}"), self._backend.from_host(target))
             for i, (value, target) in enumerate(
@@ -188,7 +188,7 @@ class Step:
             assert isinstance(state, State)
             state.storage.view()[...] = new
 
-    def _compile_update(self, group: Group) -> Program:
+    def _compile_update(self, group: Group) -> Program | Evaluation:
         count = flat_state(group.count, "step")
         rate = Input(Type("float64", ()), name="rate")
         step = count + 1

@@ -14,8 +14,7 @@ import numpy as np
 
 from eddl.backends.array.threads import Threads, available
 from eddl.compiler.protocol import Offer, Pattern, Thunk
-from eddl.errors import DeviceError
-from eddl.graph import Constant, Graph, Node, Type, Value
+from eddl.graph import Graph, Node, Type
 from eddl.ops.table import entry
 
 Array = np.ndarray[Any, Any]
@@ -86,47 +85,17 @@ class ArrayBackend:
             for call in calls:
                 call()
 
-    def evaluate(self, node: Node, inputs: Sequence[Array]) -> list[Array]:
-        """Compute one node on arrays, by its kernel or its body's nodes."""
-        values = [Constant(array) for array in inputs]
-        patterns = self.patterns(node)
-        if not patterns:
-            return self._evaluate_body(node, values)
-        copy = Node(
-            node.op, values, [v.type for v in node.outputs], node.attributes, domain=node.domain
-        )
-        offer = patterns[0].offer([copy])
-        if offer is None:
-            raise DeviceError(f"{node.op}: the array backend cannot evaluate {list(values)}")
-        outputs = [
-            inputs[offer.views[i]].reshape(v.type.sizes).copy()
-            if i in offer.views
-            else np.empty(v.type.sizes, v.dtype)
-            for i, v in enumerate(copy.outputs)
-        ]
-        if not offer.views:
-            workspace = self.allocate(offer.workspace) if offer.workspace else None
-            with np.errstate(all="ignore"):
-                offer.bind(list(inputs), outputs, workspace)()
-        return outputs
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> list[Any]:
+        """Compute one node on what there is: arrays, lists (sequences) and `None`."""
+        from eddl.backends.array.evaluator import evaluate_node
 
-    def _evaluate_body(self, node: Node, values: Sequence[Constant]) -> list[Array]:
-        body = entry(node).body
-        if body is None:
-            raise DeviceError(f"{node.op}: no kernel and no body to evaluate it with")
-        copy = Node(
-            node.op, values, [v.type for v in node.outputs], node.attributes, domain=node.domain
-        )
-        outputs = body(copy)
-        known: dict[Value, Array] = {}
-        for inner in Graph([], outputs).nodes:
-            data = [
-                v.data if isinstance(v, Constant) else known[v]
-                for v in inner.inputs
-                if v is not None
-            ]
-            known.update(zip(inner.outputs, self.evaluate(inner, data), strict=False))
-        return [v.data if isinstance(v, Constant) else known[v] for v in outputs]
+        return evaluate_node(self, node, inputs)
+
+    def evaluate_graph(self, graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+        """Compute a graph node by node, whatever its values are."""
+        from eddl.backends.array.evaluator import evaluate_graph
+
+        return evaluate_graph(self, graph, inputs)
 
     def _single_blas(self) -> contextlib.AbstractContextManager[Any]:
         if self.threads.count < 2:

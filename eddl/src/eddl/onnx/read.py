@@ -1,0 +1,374 @@
+"""From ONNX's graphs to ours: scopes and captured values, functions inlined, every error named.
+
+A subgraph (the body of a Loop, the branches of an If) becomes a `Graph` attribute that leans on
+nothing outside: what it captures is passed in by further inputs of its node, counted by the
+attribute `captures`. Operators that the table lacks and that ONNX defines by a function, and a
+model's own functions, are replaced by the function's nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
+
+from eddl.errors import EddlError, FileError, GraphError, ShapeError
+from eddl.graph import Constant, Dim, Graph, Input, Label, Node, Opaque, State, Type, Value
+from eddl.onnx.names import from_onnx, to_onnx
+from eddl.ops.table import OPSET, REQUIRED, TABLE, Operator, infer
+
+Array = np.ndarray[Any, Any]
+STATE_SLOTS = {"BatchNormalization": (3, 4)}
+"""Inputs that hold running statistics, not parameters."""
+
+DEPTH = 32
+"""Subgraphs and functions nested deeper than this are refused."""
+
+
+class Scope:
+    """Names and what they stand for, within a graph and those around it."""
+
+    def __init__(self, opset: int, parent: Scope | None = None, depth: int = 0) -> None:
+        if depth > DEPTH:
+            raise GraphError(f"graphs or functions are nested more than {DEPTH} deep")
+        self.opset = opset
+        self.parent = parent
+        self.depth = depth
+        self.values: dict[str, Value] = {}
+        self.captured: dict[str, Input] = {}
+
+    def find(self, name: str) -> Value | None:
+        """What a name stands for; one from outside becomes a further input."""
+        if name in self.values:
+            return self.values[name]
+        if self.parent is None:
+            return None
+        outer = self.parent.find(name)
+        if outer is None:
+            return None
+        if isinstance(outer, Constant):
+            return outer
+        if name not in self.captured:
+            self.captured[name] = Input(outer.type, name=name)
+        return self.captured[name]
+
+
+class Reader:
+    """Reads the graphs of one model."""
+
+    def __init__(self, proto: onnx.ModelProto, opset: int) -> None:
+        self.proto = proto
+        self.opset = opset
+        self.functions = {(f.domain, f.name): f for f in proto.functions}
+        self.slots = {
+            node.input[i]
+            for node in proto.graph.node
+            for i in STATE_SLOTS.get(node.op_type, ())
+            if i < len(node.input)
+        }
+
+    def main(self) -> tuple[list[Value], list[Value]]:
+        """The inputs and outputs of the model's graph."""
+        graph, scope = self.proto.graph, Scope(self.opset)
+        return self._graph(graph, scope, trainable=True)
+
+    def _graph(
+        self, graph: onnx.GraphProto, scope: Scope, *, trainable: bool = False
+    ) -> tuple[list[Value], list[Value]]:
+        if graph.sparse_initializer:
+            raise GraphError("the file holds sparse initializers; expected dense ones")
+        for tensor in graph.initializer:
+            data = read_tensor(tensor, tensor.name)
+            scope.values[tensor.name] = (
+                self._leaf(tensor.name, data) if trainable else Constant(data, tensor.name)
+            )
+        inputs = [read_input(info) for info in graph.input if info.name not in scope.values]
+        scope.values.update((str(value.name), value) for value in inputs)
+        for index, node in enumerate(graph.node):
+            self._named(node, node.name or f"{node.op_type} (node {index})", scope)
+        outputs = [self._known(info.name, "the graph's outputs", scope) for info in graph.output]
+        if not outputs:
+            raise GraphError("a graph has no outputs; expected at least one")
+        return [*inputs], outputs
+
+    def _named(self, node: onnx.NodeProto, name: str, scope: Scope) -> None:
+        try:
+            self._node(node, name, scope)
+        except EddlError as error:
+            if str(error).startswith("node "):
+                raise
+            raise type(error)(f"node {name!r}: {error}") from error
+
+    def _leaf(self, name: str, data: Array) -> Value:
+        if data.dtype.kind != "f" or data.ndim == 0:
+            return Constant(data, name)
+        state = State(
+            Type(data.dtype, data.shape),
+            lambda shape, dtype, generator: data,
+            trainable=name not in self.slots,
+            label=Label(name, name),
+            role="",
+        )
+        state.name = name
+        return state
+
+    def _known(self, name: str, where: str, scope: Scope) -> Value:
+        value = scope.find(name)
+        if value is None:
+            raise GraphError(
+                f"{where} read {name!r}, which nothing before it makes; expected nodes in order "
+                "and every name defined"
+            )
+        return value
+
+    def _node(self, proto: onnx.NodeProto, name: str, scope: Scope) -> None:
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        inputs = [self._known(i, f"node {name!r}", scope) if i else None for i in proto.input]
+        if (domain, proto.op_type) == ("", "Constant"):
+            _define(proto, [_constant(proto)], scope)
+            return
+        local = self.functions.get((proto.domain, proto.op_type))
+        operator = TABLE.get((domain, proto.op_type))
+        if local is not None:
+            self._inline(local, proto, inputs, scope)
+            return
+        if operator is None:
+            function, defaults = _function(proto, domain, inputs, scope.opset)
+            self._inline(function, proto, inputs, scope, defaults)
+            return
+        attributes, captured = self._attributes(proto, operator, scope)
+        inputs = [*inputs, *captured]
+        for version in sorted(operator.upgrades):
+            if scope.opset < version:
+                attributes, inputs = operator.upgrades[version](attributes, inputs)
+        complete = {**operator.attributes, **attributes}
+        _check(operator, proto, inputs, attributes, complete)
+        types = infer(operator, inputs, complete)
+        types += [Opaque()] * (len(proto.output) - len(types))
+        label = Label(proto.op_type, proto.name or None)
+        made = Node(proto.op_type, inputs, types, complete, domain=domain, label=label)
+        _define(proto, made.outputs, scope)
+
+    def _attributes(
+        self, proto: onnx.NodeProto, operator: Operator, scope: Scope
+    ) -> tuple[dict[str, Any], list[Value]]:
+        """Attribute values as Python ones; what subgraphs capture, as further inputs."""
+        found: dict[str, Any] = {}
+        captured: list[Value] = []
+        counts = []
+        for attribute in proto.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                inner = Scope(scope.opset, scope, scope.depth + 1)
+                inputs, outputs = self._graph(attribute.g, inner)
+                found[attribute.name] = Graph([*inputs, *inner.captured.values()], outputs)
+                counts.append((attribute.name, len(inner.captured)))
+                outer = [scope.find(name) for name in inner.captured]
+                captured += [value for value in outer if value is not None]
+            else:
+                found[attribute.name] = _value(attribute)
+        if counts:
+            found["captures"] = tuple(counts)
+            missing = len(operator.inputs) - len(proto.input)
+            if not operator.variadic and missing > 0:
+                captured = [*[None] * missing, *captured]  # type: ignore[list-item]
+        return found, captured
+
+    def _inline(
+        self,
+        function: onnx.FunctionProto,
+        call: onnx.NodeProto,
+        inputs: Sequence[Value | None],
+        scope: Scope,
+        defaults: Sequence[AttributeProto] = (),
+    ) -> None:
+        """Put a function's nodes in place of its call."""
+        versions = {item.domain: item.version for item in function.opset_import}
+        inner = Scope(int(versions.get("", scope.opset)), None, scope.depth + 1)
+        inner.values.update(
+            (name, value)
+            for name, value in zip(function.input, inputs, strict=False)
+            if value is not None
+        )
+        given = {attribute.name: attribute for attribute in call.attribute}
+        given = {**{a.name: a for a in (*defaults, *function.attribute_proto)}, **given}
+        absent = set(function.input) - set(inner.values)
+        for index, original in enumerate(function.node):
+            node = onnx.NodeProto()
+            node.CopyFrom(original)
+            _substitute(node, given)
+            for position, read in enumerate(node.input):
+                if read in absent:
+                    node.input[position] = ""
+            self._named(node, f"{call.op_type}/{node.op_type} (node {index})", inner)
+        for name, out in zip(call.output, function.output, strict=False):
+            if name:
+                value = self._known(out, f"function {function.name!r}", inner)
+                if name in scope.values:
+                    raise GraphError(f"defines {name!r}, which is defined already")
+                scope.values[name] = value
+
+
+def _substitute(node: onnx.NodeProto, given: Mapping[str, AttributeProto]) -> None:
+    """Attributes that refer to those of the function's call take their values, or go."""
+    kept = []
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            source = given.get(attribute.ref_attr_name)
+            if source is None:
+                continue
+            copy = AttributeProto()
+            copy.CopyFrom(source)
+            copy.name = attribute.name
+            kept.append(copy)
+        else:
+            if attribute.type == AttributeProto.GRAPH:
+                for inner in attribute.g.node:
+                    _substitute(inner, given)
+            kept.append(attribute)
+    copies = [AttributeProto.FromString(a.SerializeToString()) for a in kept]
+    del node.attribute[:]
+    node.attribute.extend(copies)
+
+
+def _function(
+    proto: onnx.NodeProto, domain: str, inputs: Sequence[Value | None], opset: int
+) -> tuple[onnx.FunctionProto, list[AttributeProto]]:
+    """The function by which ONNX defines an operator, and its attributes' defaults."""
+    try:
+        schema = defs.get_schema(proto.op_type, min(opset, OPSET), domain)
+    except defs.SchemaError:
+        raise GraphError(
+            f"received operator {proto.op_type} of domain {domain or 'ai.onnx'!r}, which eddl's "
+            f"table of {len(TABLE)} does not hold and ONNX does not define"
+        ) from None
+    defaults = [a.default_value for a in schema.attributes.values() if a.default_value.name]
+    if schema.has_function:
+        return schema.function_body, defaults
+    if schema.has_context_dependent_function and all(
+        v is None or not v.type.opaque for v in inputs
+    ):
+        types = [
+            helper.make_tensor_type_proto(
+                to_onnx(v.dtype), [s if isinstance(s, int) else None for s in v.shape]
+            ).SerializeToString()
+            if v is not None
+            else onnx.TypeProto().SerializeToString()
+            for v in inputs
+        ]
+        content = schema.get_context_dependent_function(proto.SerializeToString(), types)
+        return onnx.FunctionProto.FromString(content), defaults
+    raise GraphError(
+        f"received operator {proto.op_type}, which eddl's table of {len(TABLE)} does not hold"
+    )
+
+
+def _check(
+    operator: Operator,
+    proto: onnx.NodeProto,
+    inputs: Sequence[Value | None],
+    attributes: Mapping[str, Any],
+    complete: Mapping[str, Any],
+) -> None:
+    unknown = set(attributes) - set(operator.attributes)
+    if unknown:
+        raise GraphError(
+            f"received the attributes {sorted(unknown)}, expected some of "
+            f"{sorted(operator.attributes)}"
+        )
+    missing = [key for key, value in complete.items() if value is REQUIRED]
+    if missing:
+        raise GraphError(f"the attributes {missing} are required and missing")
+    if not operator.variadic and len(inputs) > len(operator.inputs) and not operator.host:
+        raise GraphError(
+            f"received {len(inputs)} inputs, expected at most {len(operator.inputs)}"
+        )
+    if len(proto.output) > operator.outputs and not operator.host:
+        raise GraphError(
+            f"received {len(proto.output)} outputs, expected at most {operator.outputs}"
+        )
+
+
+def _define(proto: onnx.NodeProto, values: Sequence[Value], scope: Scope) -> None:
+    for name, value in zip(proto.output, values, strict=False):
+        if not name:
+            continue
+        if name in scope.values:
+            raise GraphError(f"defines {name!r}, which is defined already")
+        if value.name is None:
+            value.name = name
+        scope.values[name] = value
+
+
+def read_input(info: onnx.ValueInfoProto) -> Input:
+    """A graph's input; sequences, optionals and unknown ranks are known only in a run."""
+    if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
+        return Input(Opaque(), name=info.name)
+    tensor = info.type.tensor_type
+    shape: list[Dim] = []
+    for size in tensor.shape.dim:
+        if size.HasField("dim_value"):
+            if size.dim_value < 0:
+                raise ShapeError(f"input {info.name!r}: received the size {size.dim_value}")
+            shape.append(int(size.dim_value))
+        else:
+            shape.append(size.dim_param or None)
+    return Input(Type(from_onnx(tensor.elem_type, f"input {info.name!r}"), shape), name=info.name)
+
+
+def read_tensor(tensor: TensorProto, name: str) -> Array:
+    """A tensor's content, its size checked against the bytes that are there."""
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise FileError(f"tensor {name!r} keeps its data outside the file, which is refused")
+    from_onnx(tensor.data_type, f"tensor {name!r}")
+    try:
+        return np.array(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError) as error:
+        raise FileError(
+            f"tensor {name!r} of shape {list(tensor.dims)} cannot be read: {error}"
+        ) from error
+
+
+def _constant(proto: onnx.NodeProto) -> Value:
+    for attribute in proto.attribute:
+        match attribute.name:
+            case "value":
+                return Constant(read_tensor(attribute.t, proto.name))
+            case "value_float":
+                return Constant(np.asarray(attribute.f, np.float32))
+            case "value_floats":
+                return Constant(np.asarray(attribute.floats, np.float32))
+            case "value_int":
+                return Constant(np.asarray(attribute.i, np.int64))
+            case "value_ints":
+                return Constant(np.asarray(attribute.ints, np.int64))
+            case "value_string":
+                return Constant(np.asarray(attribute.s.decode(), object))
+            case "value_strings":
+                return Constant(np.asarray([s.decode() for s in attribute.strings], object))
+    raise GraphError("received a Constant without a value that eddl holds")
+
+
+_READERS: Mapping[int, Callable[[Any], Any]] = {
+    AttributeProto.INT: lambda a: int(a.i),
+    AttributeProto.FLOAT: lambda a: float(a.f),
+    AttributeProto.STRING: lambda a: a.s.decode("utf-8", "replace"),
+    AttributeProto.INTS: lambda a: tuple(int(i) for i in a.ints),
+    AttributeProto.FLOATS: lambda a: tuple(float(f) for f in a.floats),
+    AttributeProto.STRINGS: lambda a: tuple(s.decode("utf-8", "replace") for s in a.strings),
+    AttributeProto.TENSOR: lambda a: read_tensor(a.t, a.name),
+    AttributeProto.TYPE_PROTO: lambda a: None,
+}
+TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "softmax_precision"})
+"""Attributes that hold the code of an element type."""
+
+
+def _value(attribute: AttributeProto) -> Any:
+    if attribute.type not in _READERS:
+        raise GraphError(f"attribute {attribute.name!r} holds what eddl cannot: {attribute.type}")
+    value = _READERS[attribute.type](attribute)
+    if attribute.name in TYPE_ATTRIBUTES and isinstance(value, int) and value:
+        return from_onnx(value, attribute.name)
+    return value

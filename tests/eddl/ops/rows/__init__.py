@@ -1,0 +1,8 @@
+"""Rows of every operator, a file a family; `test_operators.py` runs them all."""
+
+from . import core
+from .row import Row
+
+ROWS: list[Row] = [*core.ROWS]
+
+__all__ = ["ROWS", "Row"]
