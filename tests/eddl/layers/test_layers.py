@@ -82,6 +82,7 @@ CASES = {
     "concat": (lambda x: layers.concat([x, x * 2.0]), lambda x: np.concatenate([x, 2 * x], 1)),
     "add": (lambda x: layers.add([x, x, x]), lambda x: 3 * x),
     "constant": (lambda x: x + layers.constant(2.5, x.dtype), lambda x: x + 2.5),
+    "dropout": (lambda x: layers.dropout(x, 0.0), lambda x: x),
     "flatten": (lambda x: layers.flatten(x), lambda x: x.reshape(len(x), -1)),
     "reshape": (lambda x: layers.reshape(x, (-1, 2)), lambda x: x.reshape(len(x), -1, 2)),
     "dense": (lambda x: layers.dense(x, 5), lambda x, w, b: x @ w.T + b),

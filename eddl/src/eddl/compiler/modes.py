@@ -1,22 +1,36 @@
 """From the inference graph, which is the one that is stored, to its training form.
 
 Batch normalization takes the statistics of the batch and moves the running ones, which become new
-state values, chained in call order where a model is called more than once.
+state values, chained in call order where a model is called more than once. Dropout draws a mask
+from the step's number, and from the name of its layer and how often it was called before.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 from eddl.graph import Graph, Node, State, Value
-from eddl.ops.table import copy_node, entry, infer
+from eddl.ops.table import PRIVATE, copy_node, entry, infer, make_node
 
 
-def training_form(graph: Graph) -> Graph:
-    """The graph that trains."""
+def training_form(graph: Graph, step: Value, *, seed: int = 0) -> Graph:
+    """The graph that trains; `step` (int64) counts its runs, `seed` begins its random numbers."""
     current: dict[Value, Value] = {}
+    drawn: dict[str, int] = {}
+
+    def dropout(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        name = node.label.given or f"{node.label.base} {len(drawn)}"
+        drawn[name] = drawn.get(name, -1) + 1
+        stream = zlib.crc32(f"{name} {drawn[name]}".encode())
+        data, ratio = (*inputs, None)[:2]
+        made = make_node("RandomDropout", data, ratio, step, domain=PRIVATE, label=node.label,
+                         seed=seed, stream=stream)  # fmt: skip
+        return made.outputs
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        if (node.domain, node.op) == ("", "Dropout"):
+            return dropout(node, inputs)
         if (node.domain, node.op) != ("", "BatchNormalization"):
             return copy_node(node, inputs)
         states = inputs[3:5]

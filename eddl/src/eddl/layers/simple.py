@@ -168,6 +168,19 @@ def batch_norm(
     )
 
 
+def dropout(x: Value, ratio: float = 0.5, *, name: str | None = None) -> Value:
+    """In training each element is 0 with probability `ratio`, the others grow by 1 / (1 - ratio);
+    elsewhere nothing happens. Source: Srivastava et al. 2014.
+
+    >>> import eddl
+    >>> eddl.layers.dropout(eddl.Input((8,)), 0.25).shape
+    ('batch', 8)
+    """
+    if not 0 <= ratio < 1:
+        raise AttributeValueError(f"dropout: received ratio={ratio}, expected 0 <= ratio < 1")
+    return apply("Dropout", x, float(ratio), label=Label("dropout", name))
+
+
 def concat(tensors: Sequence[Value], axis: int = 1) -> Value:
     """Tensors joined along an axis, counted with the batch axis.
 

@@ -5,12 +5,15 @@
 
 from eddl.ops import (
     arrangement,
+    control,
     convolution,
     differentiation,
     elementwise,
     linear,
     normalization,
     pooling,
+    random,
+    recurrent,
     reduction,
 )
 from eddl.ops.table import (
@@ -36,6 +39,7 @@ __all__ = [
     "Operator",
     "apply",
     "arrangement",
+    "control",
     "convolution",
     "copy_node",
     "differentiation",
@@ -47,6 +51,8 @@ __all__ = [
     "make_node",
     "normalization",
     "pooling",
+    "random",
+    "recurrent",
     "reduction",
     "register",
 ]

@@ -280,19 +280,6 @@ def _shape(call: Call) -> list[Type]:
     return [Type("int64", [len(range(rank)[call.attributes["start"] : end])])]
 
 
-def _gather(call: Call) -> list[Type]:
-    data, indices = call.type(0), call.type(1)
-    axis = positive_axis(call, call.attributes["axis"], data.rank)
-    return [data.with_shape([*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]])]
-
-
-def _one_hot(call: Call) -> list[Type]:
-    indices, depth = call.type(0), call.constant(1)
-    axis = positive_axis(call, call.attributes["axis"], indices.rank + 1)
-    size = None if depth is None else int(depth.reshape(-1)[0])
-    return [Type(call.type(2).dtype, [*indices.shape[:axis], size, *indices.shape[axis:]])]
-
-
 def _add(name: str, inputs: str, infer: object, **fields: object) -> None:
     register(Operator(name=name, inputs=tuple(inputs.split()), infer=infer, **fields))  # type: ignore[arg-type]
 
@@ -315,6 +302,3 @@ _add("Pad", "data pads constant_value? axes?", _pad, gradient=_pad_gradient, sin
 _add("Expand", "input shape", _expand, since=8, constant_inputs=(1,),
      gradient=lambda node, g: (sum_to(g, _need(node.inputs[0])), None))  # fmt: skip
 _add("Shape", "data", _shape, since=15, attributes={"start": 0, "end": None})
-_add("Gather", "data indices", _gather, since=13, attributes={"axis": 0})
-_add("OneHot", "indices depth values", _one_hot, since=11, attributes={"axis": -1},
-     constant_inputs=(1, 2))  # fmt: skip

@@ -142,7 +142,7 @@ def infer(
 ) -> list[Type]:
     """The types of all outputs, saved ones included, from the inputs' types and constants."""
     if operator.host or any(v is not None and v.type.opaque for v in inputs):
-        return [Opaque()] * operator.outputs
+        return [Opaque()] * min(operator.outputs, 3)
     call = Call(
         operator,
         tuple(None if v is None else v.type for v in inputs),

@@ -73,6 +73,7 @@ class Model:
         self.names = assign_names(self.graph)
         self.states = [leaf for leaf in self.graph.leaves if isinstance(leaf, State)]
         place(self.states, {state: self.names[state] for state in self.states}, seed)
+        self._seed = seed
         self._device = "cpu"
         self._slabs = Slabs(backend("cpu"))
         self._predict: Step | None = None
@@ -276,7 +277,7 @@ class Model:
             step = Step(
                 [*self.inputs, target], [value], minimize, updates=counters.updates,
                 training=training, device=self._device, slabs=self._slabs,
-                groups=self.groups if training else None,
+                groups=self.groups if training else None, seed=self._seed,
             )  # fmt: skip
             cache[key] = step, counters
         return cache[key]
@@ -340,7 +341,8 @@ class _Counters:
 
 def _values(values: Value | Sequence[Value], what: str) -> tuple[Value, ...]:
     listed = tuple(values) if isinstance(values, (tuple, list)) else (values,)
-    if not listed or not all(isinstance(v, Value) for v in listed):
+    empty = not listed and what == "outputs"
+    if empty or not all(isinstance(v, Value) for v in listed):
         raise TypeMismatchError(
             f"Model: received {values!r} as {what}, expected symbolic tensors: eddl.Input or what "
             "layers return"

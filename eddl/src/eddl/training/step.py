@@ -62,7 +62,8 @@ class Step:
     values to return; `minimize`, triples (scalar loss, parameters, optimizer); `updates`, states
     and their new values; `training`, whether layers such as batch normalization run in their
     training form; `device`; `slabs`, transient memory to share with other steps; `groups`, those of
-    another step over the same parameters, to go on with its optimizers' state.
+    another step over the same parameters, to go on with its optimizers' state; `seed`, of the
+    random numbers that dropout draws.
 
     >>> import eddl, numpy as np
     >>> x, y = eddl.Input((1,)), eddl.Input((1,))
@@ -86,6 +87,7 @@ class Step:
         device: str = "cpu",
         slabs: Slabs | None = None,
         groups: Sequence[Group] | None = None,
+        seed: int = 0,
         poison: bool = False,
     ) -> None:
         self._backend = devices.backend(device)
@@ -106,7 +108,8 @@ class Step:
         owners = [p for group in self.groups for p in group.parameters]
         graph = Graph(inputs, [*outputs, *wanted], {k: v for k, v in (updates or {}).items()})
         if training:
-            graph = training_form(graph)
+            count = self.groups[0].count if self.groups else np.zeros((), np.int64)
+            graph = training_form(graph, flat_state(count, "step"), seed=seed)
         self._count = len(outputs)
         self._moved = list(graph.updates)
         self._arenas = _gradient_arenas(owners)

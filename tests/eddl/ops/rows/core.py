@@ -172,6 +172,8 @@ ROWS: list[Row] = [
                                   .astype(np.uint8)], domain="eddl",
         attributes={"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1),
                     "shape": (1, 2, 7, 6)}),
+    Row("Dropout", lambda r: [spread(r, 3, 4), np.array(0.25)], constant=(1,)),
+    Row("Dropout", lambda r: [spread(r, 3, 4)]),
     Row("GlobalAveragePool", lambda r: [spread(r, 2, 3, 4, 5)]),
     Row("BatchNormalization", lambda r: _norm(r, 3, 4, 5), {"epsilon": 1e-3}),
     Row("BatchNormalization", lambda r: _norm(r, 2, 3, 4, 5), {"training_mode": 1}, outputs=3),

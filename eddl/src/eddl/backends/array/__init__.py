@@ -2,11 +2,13 @@
 
 from eddl.backends.array import (
     arrangement,
+    control,
     convolution,
     elementwise,
     linear,
     normalization,
     pooling,
+    random,
     reduction,
 )
 from eddl.backends.array.backend import KERNELS, ArrayBackend
@@ -15,10 +17,12 @@ __all__ = [
     "KERNELS",
     "ArrayBackend",
     "arrangement",
+    "control",
     "convolution",
     "elementwise",
     "linear",
     "normalization",
     "pooling",
+    "random",
     "reduction",
 ]

@@ -10,7 +10,6 @@ import numpy as np
 
 from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.compiler.protocol import Offer, Thunk
-from eddl.errors import AttributeValueError
 from eddl.graph import Constant, Node
 from eddl.ops.arrangement import pad_widths, slice_ranges
 
@@ -127,52 +126,3 @@ def pad(backend: ArrayBackend, node: Node) -> Offer:
         return run
 
     return Offer("place", bind)
-
-
-@kernel("Gather")
-def gather(backend: ArrayBackend, node: Node) -> Offer:
-    """Rows by index; an index outside the axis is an error."""
-    x = node.inputs[0]
-    assert x is not None
-    axis = node.attributes["axis"] % x.rank
-    size = x.type.sizes[axis]
-
-    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        xp = backend.xp
-
-        def run() -> None:
-            indices = inputs[1]
-            if indices.size and (indices.min() < -size or indices.max() >= size):
-                raise AttributeValueError(
-                    f"Gather: received indices from {indices.min()} to {indices.max()}, expected "
-                    f"numbers from {-size} to {size - 1}"
-                )
-            xp.take(inputs[0], indices, axis=axis, out=outputs[0], mode="wrap")
-
-        return run
-
-    return Offer("take", bind)
-
-
-@kernel("OneHot")
-def one_hot(backend: ArrayBackend, node: Node) -> Offer:
-    """One comparison a class; indices outside the depth leave every class off."""
-    axis = node.attributes["axis"] % node.outputs[0].rank
-    depth = node.outputs[0].type.sizes[axis]
-    values = node.inputs[2]
-    assert isinstance(values, Constant)
-    off, on = values.data.reshape(-1)
-
-    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        xp = backend.xp
-        result = xp.moveaxis(outputs[0], axis, 0)
-
-        def work(index: int) -> None:
-            chosen = xp.logical_or(inputs[0] == index, inputs[0] == index - depth)
-            result[index] = off
-            xp.copyto(result[index], on, where=chosen)
-
-        return backend.threads.share([partial(work, i) for i in range(depth)])
-
-    assert np.dtype(node.outputs[0].dtype) == values.data.dtype
-    return Offer("compare", bind)

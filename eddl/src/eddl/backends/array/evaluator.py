@@ -62,6 +62,8 @@ def evaluate_node(backend: ArrayBackend, node: Node, inputs: Sequence[Any]) -> l
     if function is not None:
         with np.errstate(all="ignore"):
             return list(function(backend, node, inputs))
+    if node.op == "Identity" and not node.domain:
+        return [inputs[0]]
     values = [None if x is None else Constant(np.asarray(x)) for x in inputs]
     types = infer(entry(node), values, node.attributes)
     copy = Node(node.op, values, types, node.attributes, domain=node.domain, label=node.label)

@@ -1,0 +1,50 @@
+"""Branches, loops, sequences and optionals: the host tier, run by the evaluator.
+
+A subgraph is a `Graph` attribute whose inputs are its formal ones, then what it captures; the
+captured values are the node's last inputs, counted by `captures` in the order of the attributes.
+"""
+
+from __future__ import annotations
+
+from eddl.graph import Type
+from eddl.ops.table import REQUIRED, Call, Operator, register
+
+
+def _never(call: Call) -> list[Type]:
+    raise AssertionError("types of the host tier are known only in a run")
+
+
+MANY = 1 << 16
+"""Operators with as many outputs as their subgraphs have."""
+
+
+def _host(name: str, inputs: str, outputs: int = 1, **attributes: object) -> None:
+    register(
+        Operator(
+            name=name,
+            inputs=tuple(inputs.split()),
+            infer=_never,
+            outputs=outputs,
+            attributes=attributes,
+            host=True,
+        )
+    )
+
+
+_host("If", "cond captured*", MANY, then_branch=REQUIRED, else_branch=REQUIRED, captures=())
+_host("Loop", "M? cond? values*", MANY, body=REQUIRED, captures=())
+_host("Scan", "values*", MANY, body=REQUIRED, num_scan_inputs=REQUIRED, captures=(),
+      scan_input_axes=(), scan_output_axes=(), scan_input_directions=(),
+      scan_output_directions=())  # fmt: skip
+_host("SequenceConstruct", "inputs*")
+_host("SequenceEmpty", "", dtype=None)
+_host("SequenceInsert", "sequence tensor position?")
+_host("SequenceErase", "sequence position?")
+_host("SequenceAt", "sequence position")
+_host("SequenceLength", "sequence")
+_host("SplitToSequence", "input split?", axis=0, keepdims=1)
+_host("ConcatFromSequence", "sequence", axis=REQUIRED, new_axis=0)
+_host("SequenceMap", "sequence values*", MANY, body=REQUIRED, captures=())
+_host("Optional", "input?", type=None)
+_host("OptionalHasElement", "input?")
+_host("OptionalGetElement", "input")

@@ -1,0 +1,286 @@
+"""RNN, GRU and LSTM, each one step written in other operators and repeated over the sequence.
+
+Shapes (layout 0): X [T, N, I], W [D, gates H, I], R [D, gates H, H], B [D, 2 gates H], states
+[D, N, H], Y [T, D, N, H]; D counts directions. Source of the equations: the ONNX operator
+specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eddl.graph import Dim, Node, Type, Value
+from eddl.ops.table import REQUIRED, Call, Operator, apply, integers, register
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+
+
+def _types(call: Call) -> list[Type]:
+    x, hidden = call.type(0), call.attributes["hidden_size"]
+    w, r = call.type(1), call.type(2)
+    gates = GATES[call.operator.name]
+    if x.rank != 3 or w.rank != 3 or r.rank != 3:
+        raise call.fail("X, W and R of three axes")
+    directions = 2 if call.attributes["direction"] == "bidirectional" else 1
+    if any(
+        isinstance(size, int) and size != wanted
+        for size, wanted in (
+            (w.shape[0], directions),
+            (w.shape[1], gates * hidden),
+            (r.shape[2], hidden),
+        )
+    ):
+        raise call.fail(f"W [{directions}, {gates * hidden}, I] and R [.., {hidden}]")
+    steps, batch = (x.shape[1], x.shape[0]) if call.attributes.get("layout") else x.shape[:2]
+    whole: list[Dim] = [steps, directions, batch, hidden]
+    last: list[Dim] = [directions, batch, hidden]
+    if call.attributes.get("layout"):
+        whole, last = [batch, steps, directions, hidden], [batch, directions, hidden]
+    count = 2 if call.operator.name == "LSTM" else 1
+    return [x.with_shape(whole), *[x.with_shape(last)] * count]
+
+
+def _activation(name: str, alpha: float | None, beta: float | None) -> Callable[[Value], Value]:
+    """An activation by its ONNX name (any case), with its own defaults."""
+    a, b = alpha, beta
+    match name.lower():
+        case "affine":
+            return lambda x: x * float(1.0 if a is None else a) + float(b or 0.0)
+        case "scaledtanh":
+            return lambda x: apply("Tanh", x * float(1.0 if b is None else b)) * float(
+                1.0 if a is None else a
+            )
+        case "leakyrelu":
+            return lambda x: apply("LeakyRelu", x, alpha=0.01 if a is None else float(a))
+        case "thresholdedrelu":
+            return lambda x: apply("ThresholdedRelu", x, alpha=1.0 if a is None else float(a))
+        case "elu":
+            return lambda x: apply("Elu", x, alpha=1.0 if a is None else float(a))
+        case "hardsigmoid":
+            return lambda x: apply(
+                "HardSigmoid",
+                x,
+                alpha=0.2 if a is None else float(a),
+                beta=0.5 if b is None else float(b),
+            )
+    plain = {n.lower(): n for n in ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus")}
+    return lambda x: apply(plain[name.lower()], x)
+
+
+@dataclass
+class _Direction:
+    """What one direction works with: weights, biases, states and activations."""
+
+    w: Value
+    r: Value
+    wb: Value | None
+    rb: Value | None
+    h: Value
+    c: Value | None
+    p: Sequence[Value]
+    activations: Sequence[Callable[[Value], Value]]
+
+
+def _part(value: Value, axis: int, start: int, stop: int) -> Value:
+    return apply("Slice", value, integers([start]), integers([stop]), integers([axis]))
+
+
+def _row(value: Value, index: int) -> Value:
+    """One element of the first axis, the axis dropped."""
+    part = _part(value, 0, index, index + 1)
+    return apply("Reshape", part, integers(part.type.sizes[1:]))
+
+
+def _transposed(value: Value) -> Value:
+    return apply("Transpose", value, perm=(1, 0))
+
+
+def _thirds(value: Value, count: int) -> list[Value]:
+    size = value.type.sizes[-1] // count
+    axis = value.rank - 1
+    return [_part(value, axis, i * size, (i + 1) * size) for i in range(count)]
+
+
+def _limited(node: Node, value: Value) -> Value:
+    limit = node.attributes["clip"]
+    return value if limit is None else apply("Clip", value, -float(limit), float(limit))
+
+
+def _rnn(node: Node, d: _Direction, x: Value, h: Value, c: Value | None) -> tuple[Value, None]:
+    total = x + apply("MatMul", h, _transposed(d.r))
+    total = total if d.rb is None else total + d.rb
+    return d.activations[0](_limited(node, total)), None
+
+
+def _gru(node: Node, d: _Direction, x: Value, h: Value, c: Value | None) -> tuple[Value, None]:
+    f, g = d.activations
+    size = h.type.sizes[-1]
+    xz, xr, xh = _thirds(x, 3)
+    gates = apply("MatMul", h, _transposed(_part(d.r, 0, 0, 2 * size)))
+    hz, hr = _thirds(gates, 2)
+    biases: list[Any] = [None] * 3 if d.rb is None else _thirds(d.rb, 3)
+    if d.rb is not None:
+        hz, hr = hz + biases[0], hr + biases[1]
+    z, r = f(_limited(node, xz + hz)), f(_limited(node, xr + hr))
+    last = _transposed(_part(d.r, 0, 2 * size, 3 * size))
+    if node.attributes["linear_before_reset"]:
+        inner = apply("MatMul", h, last)
+        inner = r * (inner if d.rb is None else inner + biases[2])
+    else:
+        inner = apply("MatMul", r * h, last)
+        inner = inner if d.rb is None else inner + biases[2]
+    new = g(_limited(node, xh + inner))
+    return (1.0 - z) * new + z * h, None
+
+
+def _lstm(node: Node, d: _Direction, x: Value, h: Value, c: Value | None) -> tuple[Value, Value]:
+    assert c is not None
+    f, g, out = d.activations
+    total = x + apply("MatMul", h, _transposed(d.r))
+    total = total if d.rb is None else total + d.rb
+    ti, to, tf, tc = _thirds(total, 4)
+    if d.p:
+        ti, tf = ti + d.p[0] * c, tf + d.p[2] * c
+    i = f(_limited(node, ti))
+    forget = 1.0 - i if node.attributes["input_forget"] else f(_limited(node, tf))
+    cell = forget * c + i * g(_limited(node, tc))
+    to = to + d.p[1] * cell if d.p else to
+    return f(_limited(node, to)) * out(cell), cell
+
+
+_STEPS: dict[str, Callable[..., tuple[Value, Value | None]]] = {
+    "RNN": _rnn,
+    "GRU": _gru,
+    "LSTM": _lstm,
+}
+
+
+def _directions(node: Node, x: Value) -> list[_Direction]:
+    _, w, r, b, _, h, c, p = (*node.inputs, *[None] * 8)[:8]
+    assert w is not None and r is not None
+    count, hidden = w.type.sizes[0], node.attributes["hidden_size"]
+    batch = x.type.sizes[1]
+    names = list(node.attributes["activations"]) or list(DEFAULTS[node.op]) * count
+    each = len(DEFAULTS[node.op])
+    alphas = iter(node.attributes["activation_alpha"])
+    betas = iter(node.attributes["activation_beta"])
+    with_alpha = {"affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu"}
+    with_beta = {"affine", "scaledtanh", "hardsigmoid"}
+    made = [
+        _activation(
+            name,
+            next(alphas, None) if name.lower() in with_alpha else None,
+            next(betas, None) if name.lower() in with_beta else None,
+        )
+        for name in names
+    ]
+    zero = np.zeros((batch, hidden), x.dtype)
+    found = []
+    for i in range(count):
+        bias = None if b is None else _thirds(_row(b, i), 2)
+        found.append(
+            _Direction(
+                _row(w, i),
+                _row(r, i),
+                bias[0] if bias else None,
+                bias[1] if bias else None,
+                apply("Identity", zero) if h is None else _row(h, i),
+                None
+                if node.op != "LSTM"
+                else (apply("Identity", zero) if c is None else _row(c, i)),
+                [] if p is None else _thirds(_row(p, i), 3),
+                made[i * each : (i + 1) * each],
+            )
+        )
+    return found
+
+
+def _body(node: Node) -> Sequence[Value]:
+    """The sequence unrolled: one product for all inputs, then a step after the other."""
+    x, lengths = node.inputs[0], (*node.inputs, *[None] * 5)[4]
+    assert x is not None
+    layout = node.attributes.get("layout")
+    if layout:
+        x = apply("Transpose", x, perm=(1, 0, 2))
+        node = _with_states_first(node)
+    steps, batch, _ = x.type.sizes
+    direction = node.attributes["direction"]
+    step = _STEPS[node.op]
+    rows: list[list[Value]] = [[] for _ in range(steps)]
+    last_h, last_c = [], []
+    for number, d in enumerate(_directions(node, x)):
+        backwards = direction == "reverse" or number == 1
+        projected = apply("MatMul", x, _transposed(d.w))
+        projected = projected if d.wb is None else projected + d.wb
+        h, c = d.h, d.c
+        for t in reversed(range(steps)) if backwards else range(steps):
+            new_h, new_c = step(node, d, _row(projected, t), h, c)
+            shown = new_h
+            if lengths is not None:
+                alive = apply("Reshape", apply("Greater", lengths, np.asarray(t, lengths.dtype)),
+                              integers([batch, 1]))  # fmt: skip
+                shown = apply("Where", alive, new_h, 0.0)
+                new_h = apply("Where", alive, new_h, h)
+                new_c = None if new_c is None or c is None else apply("Where", alive, new_c, c)
+            h, c = new_h, new_c
+            rows[t].append(shown)
+        last_h.append(h)
+        last_c.append(c)
+    whole = _stack([_stack(row) for row in rows])
+    ends = [_stack(last_h)]
+    if node.op == "LSTM":
+        ends.append(_stack([c for c in last_c if c is not None]))
+    if layout:
+        whole = apply("Transpose", whole, perm=(2, 0, 1, 3))
+        ends = [apply("Transpose", end, perm=(1, 0, 2)) for end in ends]
+    return [whole, *ends]
+
+
+def _with_states_first(node: Node) -> Node:
+    """The node as layout 0 has it: initial states [D, N, H]."""
+    inputs = list(node.inputs)
+    for index in (5, 6):
+        if index < len(inputs) and inputs[index] is not None and node.op == "LSTM" or index == 5:
+            value = inputs[index] if index < len(inputs) else None
+            if value is not None:
+                inputs[index] = apply("Transpose", value, perm=(1, 0, 2))
+    types = [v.type for v in node.outputs]
+    return Node(node.op, inputs, types, node.attributes, label=node.label)
+
+
+def _stack(values: Sequence[Value]) -> Value:
+    expanded = [apply("Reshape", v, integers([1, *v.type.sizes])) for v in values]
+    return apply("Concat", *expanded, axis=0)
+
+
+_SHARED: dict[str, Any] = {
+    "activation_alpha": (),
+    "activation_beta": (),
+    "activations": (),
+    "clip": None,
+    "direction": "forward",
+    "hidden_size": REQUIRED,
+    "layout": 0,
+}
+_INPUTS = ("X", "W", "R", "B?", "sequence_lens?", "initial_h?")
+for _name, _inputs, _attributes, _outputs in (
+    ("RNN", _INPUTS, {}, 2),
+    ("GRU", _INPUTS, {"linear_before_reset": 0}, 2),
+    ("LSTM", (*_INPUTS, "initial_c?", "P?"), {"input_forget": 0}, 3),
+):
+    register(
+        Operator(
+            name=_name,
+            inputs=_inputs,
+            outputs=_outputs,
+            infer=_types,
+            body=_body,
+            attributes={**_SHARED, **_attributes},
+            since=14,
+        )
+    )
