@@ -1,6 +1,6 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, differentiate, simplify, lower, select kernels, plan memory, bind: each a small function
+specialise, differentiate, simplify, lower, fuse, select kernels, plan memory, bind: each a small function
 in a file of its own. This room knows operators and graphs and no backend.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from eddl.compiler.differentiate import differentiate
+from eddl.compiler.fuse import fuse
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
 from eddl.compiler.program import Evaluation, Program, Slabs
@@ -32,6 +33,7 @@ __all__ = [
     "Slabs",
     "compile_graph",
     "differentiate",
+    "fuse",
     "lower",
     "plan_memory",
     "select",
@@ -64,7 +66,7 @@ def compile_graph(
         if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
-    final = simplify(lower(simplify(differentiate(static)), backend))
+    final = fuse(simplify(lower(simplify(differentiate(static)), backend)))
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
     outputs = list(final.outputs)

@@ -4,17 +4,22 @@
 """
 
 from eddl.ops import (
+    activations,
     arrangement,
+    bits,
     control,
     convolution,
     differentiation,
     elementwise,
+    fused,
+    indexing,
     linear,
     normalization,
     pooling,
     random,
     recurrent,
     reduction,
+    resize,
 )
 from eddl.ops.table import (
     OPSET,
@@ -37,8 +42,10 @@ __all__ = [
     "TABLE",
     "Call",
     "Operator",
+    "activations",
     "apply",
     "arrangement",
+    "bits",
     "control",
     "convolution",
     "copy_node",
@@ -46,6 +53,8 @@ __all__ = [
     "elementwise",
     "entry",
     "find",
+    "fused",
+    "indexing",
     "integers",
     "linear",
     "make_node",
@@ -55,4 +64,5 @@ __all__ = [
     "recurrent",
     "reduction",
     "register",
+    "resize",
 ]

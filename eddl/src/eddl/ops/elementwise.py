@@ -7,6 +7,7 @@ A formula is a Python expression over the formal inputs and attributes, in the o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,18 +15,26 @@ import numpy as np
 
 from eddl.graph import Node, Type, Value, arithmetic
 from eddl.ops.shapes import broadcast, sum_to
-from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, register
+from eddl.ops.table import Call, Gradients, Operator, apply, register
 
 FUNCTIONS = frozenset(
-    {"abs", "ceil", "cos", "exp", "floor", "log", "maximum", "minimum", "power", "sign", "sin"}
-    | {"sqrt", "tanh", "truncated", "where"}
+    {"abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bit_and", "bit_not", "bit_or"}
+    | {"bit_xor", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "fmod", "isinf", "isnan"}
+    | {"log", "log1p", "maximum", "minimum", "modulo", "power", "round", "shift_left"}
+    | {"shift_right", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "truncated", "where"}
 )
-"""The functions a formula may call; `truncated(a, b)` is integer division towards zero."""
+"""The functions a formula may call.
+
+`truncated(a, b)` is integer division towards zero, `modulo` the remainder of the division that
+rounds down, `fmod` of the one that rounds towards zero; `round` takes halves to the even number.
+Shifts by no less than the width leave what the sign bit's extension gives.
+"""
 
 Rule = Callable[[Call], Sequence[Type]]
 
 
-def _same_dtype(call: Call, start: int = 0) -> Any:
+def same_dtype(call: Call, start: int = 0) -> Any:
+    """The one element type of the inputs from `start` on."""
     types = [t for t in call.types[start:] if t is not None]
     if len({t.dtype for t in types}) > 1:
         raise call.fail("inputs of one element type")
@@ -37,11 +46,12 @@ def _shape(call: Call) -> tuple[Any, ...]:
 
 
 def _same(call: Call) -> list[Type]:
-    return [Type(_same_dtype(call), _shape(call))]
+    return [Type(same_dtype(call), _shape(call))]
 
 
-def _boolean(call: Call) -> list[Type]:
-    _same_dtype(call)
+def boolean(call: Call) -> list[Type]:
+    """The rule of an operator that answers yes or no."""
+    same_dtype(call)
     return [Type(bool, _shape(call))]
 
 
@@ -52,11 +62,7 @@ def _first(call: Call) -> list[Type]:
 def _where(call: Call) -> list[Type]:
     if call.type(0).dtype != bool:
         raise call.fail("a boolean condition")
-    return [Type(_same_dtype(call, 1), _shape(call))]
-
-
-def _cast(call: Call) -> list[Type]:
-    return [call.type(0).with_dtype(call.attributes["to"])]
+    return [Type(same_dtype(call, 1), _shape(call))]
 
 
 def elementwise(
@@ -81,7 +87,7 @@ def elementwise(
     )
 
 
-def _unary(rule: Callable[[Value, Value], Any]) -> Callable[[Node, Value], Gradients]:
+def unary(rule: Callable[[Value, Value], Any]) -> Callable[[Node, Value], Gradients]:
     """A gradient `rule(x, y)`, the factor by which the output's gradient is multiplied."""
 
     def gradient(node: Node, g: Value) -> Gradients:
@@ -92,7 +98,7 @@ def _unary(rule: Callable[[Value, Value], Any]) -> Callable[[Node, Value], Gradi
     return gradient
 
 
-def _binary(
+def binary(
     rule: Callable[[Value, Value, Value, Value], tuple[Value | None, Value | None]],
 ) -> Callable[[Node, Value], Gradients]:
     """A gradient `rule(a, b, y, g)` before broadcasting is undone."""
@@ -167,17 +173,6 @@ def _where_gradient(node: Node, g: Value) -> Gradients:
     )
 
 
-def _cast_gradient(node: Node, g: Value) -> Gradients:
-    x = node.inputs[0]
-    assert x is not None
-    floating = x.dtype.kind == "f" and node.outputs[0].dtype.kind == "f"
-    return (apply("Cast", g, to=x.dtype) if floating else None,)
-
-
-def _cast_formula(node: Node) -> str:
-    return "input != 0" if np.dtype(node.attributes["to"]) == bool else "input"
-
-
 def _divide(node: Node) -> str:
     return "A / B" if node.outputs[0].dtype.kind == "f" else "truncated(A, B)"
 
@@ -188,51 +183,78 @@ def _power_gradient(x: Value, y: Value, z: Value, g: Value) -> tuple[Value | Non
     return dx, g * z * apply("Log", safe)
 
 
-def _flat(node: Node, g: Value) -> Gradients:
-    return (None,)
+def flat(node: Node, g: Value) -> Gradients:
+    """The gradient of an operator that is constant in pieces."""
+    return (None,) * len(node.inputs)
+
+
+def _mod_formula(node: Node) -> str:
+    return "fmod(A, B)" if node.attributes["fmod"] else "modulo(A, B)"
+
+
+def _mod_gradient(a: Value, b: Value, y: Value, g: Value) -> tuple[Value | None, Value | None]:
+    return g, -g * apply("Round", (a - y) / b)  # y = a - n b with a whole n
+
+
+def _is_inf_formula(node: Node) -> str:
+    match bool(node.attributes["detect_negative"]), bool(node.attributes["detect_positive"]):
+        case True, True:
+            return "isinf(X)"
+        case False, True:
+            return "isinf(X) & (X > 0)"
+        case True, False:
+            return "isinf(X) & (X < 0)"
+    return "isinf(X) & ~isinf(X)"
+
+
+def _inverse_root(x: Value, sign: float, shift: float) -> Value:
+    """1 / sqrt(sign x^2 + shift), the derivative of the inverse functions."""
+    return apply("Reciprocal", apply("Sqrt", sign * (x * x) + shift))
 
 
 elementwise("Identity", "input", "input", lambda node, g: (g,))
-elementwise("Cast", "input", _cast_formula, _cast_gradient, rule=_cast, since=6,
-            attributes={"to": REQUIRED})  # fmt: skip
-elementwise("Add", "A B", "A + B", _binary(lambda a, b, y, g: (g, g)), since=7)
-elementwise("Sub", "A B", "A - B", _binary(lambda a, b, y, g: (g, -g)), since=7)
-elementwise("Mul", "A B", "A * B", _binary(lambda a, b, y, g: (g * b, g * a)), since=7)
-elementwise("Div", "A B", _divide, _binary(lambda a, b, y, g: (g / b, -g * y / b)), since=7)
-elementwise("Pow", "X Y", "power(X, Y)", _binary(_power_gradient), rule=_first, since=12)
-elementwise("Neg", "X", "-X", _unary(lambda x, y: -1.0), since=6)
-elementwise("Abs", "X", "abs(X)", _unary(lambda x, y: apply("Sign", x)), since=6)
-elementwise("Sign", "input", "sign(input)", _flat, since=9)
-elementwise("Exp", "input", "exp(input)", _unary(lambda x, y: y), since=6)
+elementwise("Add", "A B", "A + B", binary(lambda a, b, y, g: (g, g)), since=7)
+elementwise("Sub", "A B", "A - B", binary(lambda a, b, y, g: (g, -g)), since=7)
+elementwise("Mul", "A B", "A * B", binary(lambda a, b, y, g: (g * b, g * a)), since=7)
+elementwise("Div", "A B", _divide, binary(lambda a, b, y, g: (g / b, -g * y / b)), since=7)
+elementwise("Pow", "X Y", "power(X, Y)", binary(_power_gradient), rule=_first, since=12)
+elementwise("Neg", "X", "-X", unary(lambda x, y: -1.0), since=6)
+elementwise("Abs", "X", "abs(X)", unary(lambda x, y: apply("Sign", x)), since=6)
+elementwise("Sign", "input", "sign(input)", flat, since=9)
+elementwise("Exp", "input", "exp(input)", unary(lambda x, y: y), since=6)
 elementwise("Log", "input", "log(input)", lambda node, g: (g / node.inputs[0],), since=6)
 elementwise("Sqrt", "X", "sqrt(X)", lambda node, g: (0.5 * g / node.outputs[0],), since=6)
-elementwise("Reciprocal", "X", "1 / X", _unary(lambda x, y: -(y * y)), since=6)
-elementwise("Floor", "X", "floor(X)", _flat, since=6)
-elementwise("Ceil", "X", "ceil(X)", _flat, since=6)
-elementwise("Sin", "input", "sin(input)", _unary(lambda x, y: apply("Cos", x)), since=7)
-elementwise("Cos", "input", "cos(input)", _unary(lambda x, y: -apply("Sin", x)), since=7)
-elementwise("Tanh", "input", "tanh(input)", _unary(lambda x, y: 1.0 - y * y), since=6)
-elementwise("Sigmoid", "X", "0.5 * (1 + tanh(0.5 * X))", _unary(lambda x, y: y * (1.0 - y)),
+elementwise("Reciprocal", "X", "1 / X", unary(lambda x, y: -(y * y)), since=6)
+elementwise("Floor", "X", "floor(X)", flat, since=6)
+elementwise("Ceil", "X", "ceil(X)", flat, since=6)
+elementwise("Sin", "input", "sin(input)", unary(lambda x, y: apply("Cos", x)), since=7)
+elementwise("Cos", "input", "cos(input)", unary(lambda x, y: -apply("Sin", x)), since=7)
+elementwise("Tanh", "input", "tanh(input)", unary(lambda x, y: 1.0 - y * y), since=6)
+elementwise("Sigmoid", "X", "1 / (1 + exp(-X))", unary(lambda x, y: y * (1.0 - y)),
             since=6)  # fmt: skip
-elementwise("Relu", "X", "maximum(X, 0)",
-            lambda node, g: (apply("Where", apply("Greater", node.outputs[0], 0.0), g, 0.0),),
-            since=6)  # fmt: skip
-elementwise("LeakyRelu", "X", "where(X > 0, X, alpha * X)",
-            lambda node, g: (apply("Where", apply("Greater", node.inputs[0], 0.0), g,
-                                   g * node.attributes["alpha"]),),
-            since=6, attributes={"alpha": 0.01})  # fmt: skip
-elementwise("Softplus", "X", "maximum(X, 0) + log(1 + exp(-abs(X)))",
-            _unary(lambda x, y: apply("Sigmoid", x)))  # fmt: skip
-elementwise(
-    "ThresholdedRelu",
-    "X",
-    "where(X > alpha, X, 0)",
-    lambda node, g: (
-        apply("Where", apply("Greater", node.inputs[0], node.attributes["alpha"]), g, 0.0),
-    ),
-    since=10,
-    attributes={"alpha": 1.0},
-)
+elementwise("Round", "X", "round(X)", flat, since=11)
+elementwise("Erf", "input", "erf(input)",
+            unary(lambda x, y: 2 / math.sqrt(math.pi) * apply("Exp", -(x * x))),
+            since=9)  # fmt: skip
+elementwise("Tan", "input", "tan(input)", unary(lambda x, y: 1.0 + y * y), since=7)
+elementwise("Sinh", "input", "sinh(input)", unary(lambda x, y: apply("Cosh", x)), since=9)
+elementwise("Cosh", "input", "cosh(input)", unary(lambda x, y: apply("Sinh", x)), since=9)
+elementwise("Asin", "input", "asin(input)", unary(lambda x, y: _inverse_root(x, -1.0, 1.0)),
+            since=7)  # fmt: skip
+elementwise("Acos", "input", "acos(input)", unary(lambda x, y: -_inverse_root(x, -1.0, 1.0)),
+            since=7)  # fmt: skip
+elementwise("Atan", "input", "atan(input)",
+            unary(lambda x, y: apply("Reciprocal", 1.0 + x * x)), since=7)  # fmt: skip
+elementwise("Asinh", "input", "asinh(input)", unary(lambda x, y: _inverse_root(x, 1.0, 1.0)),
+            since=9)  # fmt: skip
+elementwise("Acosh", "input", "acosh(input)", unary(lambda x, y: _inverse_root(x, 1.0, -1.0)),
+            since=9)  # fmt: skip
+elementwise("Atanh", "input", "atanh(input)",
+            unary(lambda x, y: apply("Reciprocal", 1.0 - x * x)), since=9)  # fmt: skip
+elementwise("Mod", "A B", _mod_formula, binary(_mod_gradient), since=10, attributes={"fmod": 0})
+elementwise("IsNaN", "X", "isnan(X)", rule=boolean, since=9)
+elementwise("IsInf", "X", _is_inf_formula, rule=boolean, since=10,
+            attributes={"detect_negative": 1, "detect_positive": 1})  # fmt: skip
 elementwise("Max", "X*", _fold("maximum({}, {})"), _extreme_gradient, since=8)
 elementwise("Min", "X*", _fold("minimum({}, {})"), _extreme_gradient, since=8)
 elementwise("Sum", "X*", _fold("{} + {}"), _sum_gradient, since=8)
@@ -240,14 +262,15 @@ elementwise("Mean", "X*", _mean_formula, _mean_gradient, since=8)
 elementwise("Clip", "input min? max?", _clip_formula, _clip_gradient, since=12)
 elementwise("Where", "condition X Y", "where(condition, X, Y)", _where_gradient, rule=_where,
             since=9)  # fmt: skip
-elementwise("Equal", "A B", "A == B", rule=_boolean, since=7)
-elementwise("Greater", "A B", "A > B", rule=_boolean, since=7)
-elementwise("GreaterOrEqual", "A B", "A >= B", rule=_boolean, since=12)
-elementwise("Less", "A B", "A < B", rule=_boolean, since=7)
-elementwise("LessOrEqual", "A B", "A <= B", rule=_boolean, since=12)
-elementwise("And", "A B", "A & B", rule=_boolean, since=7)
-elementwise("Or", "A B", "A | B", rule=_boolean, since=7)
-elementwise("Not", "X", "~X", rule=_boolean)
+elementwise("Equal", "A B", "A == B", rule=boolean, since=7)
+elementwise("Greater", "A B", "A > B", rule=boolean, since=7)
+elementwise("GreaterOrEqual", "A B", "A >= B", rule=boolean, since=12)
+elementwise("Less", "A B", "A < B", rule=boolean, since=7)
+elementwise("LessOrEqual", "A B", "A <= B", rule=boolean, since=12)
+elementwise("And", "A B", "A & B", rule=boolean, since=7)
+elementwise("Or", "A B", "A | B", rule=boolean, since=7)
+elementwise("Xor", "A B", "A != B", rule=boolean, since=7)
+elementwise("Not", "X", "~X", rule=boolean)
 
 for _name in ("Add", "Sub", "Mul", "Div", "Pow"):
     arithmetic[_name] = lambda a, b, name=_name: apply(name, a, b)

@@ -2,14 +2,17 @@
 
 from eddl.backends.array import (
     arrangement,
+    bits,
     control,
     convolution,
     elementwise,
+    indexing,
     linear,
     normalization,
     pooling,
     random,
     reduction,
+    resize,
 )
 from eddl.backends.array.backend import KERNELS, ArrayBackend
 
@@ -17,12 +20,15 @@ __all__ = [
     "KERNELS",
     "ArrayBackend",
     "arrangement",
+    "bits",
     "control",
     "convolution",
     "elementwise",
+    "indexing",
     "linear",
     "normalization",
     "pooling",
     "random",
     "reduction",
+    "resize",
 ]

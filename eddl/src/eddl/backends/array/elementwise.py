@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from eddl.backends.array.backend import Array, ArrayBackend
+from eddl.backends.array.special import erf
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.errors import GraphError
 from eddl.graph import Node
@@ -30,7 +32,12 @@ _BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "
 _COMPARE = {ast.Eq: "equal", ast.NotEq: "not_equal", ast.Gt: "greater", ast.GtE: "greater_equal",
             ast.Lt: "less", ast.LtE: "less_equal"}  # fmt: skip
 _UNARY = {ast.USub: "negative", ast.Invert: "logical_not"}
-_NAMES = {"abs": "absolute"}
+_HALF = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+_NAMES = {"abs": "absolute", "acos": "arccos", "acosh": "arccosh", "asin": "arcsin",
+          "asinh": "arcsinh", "atan": "arctan", "atanh": "arctanh", "bit_and": "bitwise_and",
+          "bit_not": "invert", "bit_or": "bitwise_or", "bit_xor": "bitwise_xor",
+          "modulo": "remainder", "round": "rint", "shift_left": "left_shift",
+          "shift_right": "right_shift"}  # fmt: skip
 
 Operand = tuple[str, Any]
 """("input", index), ("register", index) or ("number", value)."""
@@ -69,6 +76,10 @@ def parse(formula: str, names: tuple[str, ...], attributes: tuple[tuple[str, flo
                 return ("input", names.index(name))
             case ast.Name(id=name) if name in numbers:
                 return ("number", numbers[name])
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return ("number", -value)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id=name)) if name in numbers:
+                return ("number", -numbers[name])
             case ast.UnaryOp(op=op, operand=inner):
                 return emit(_UNARY[type(op)], [inner])
             case ast.BinOp(left=left, op=op, right=right):
@@ -105,6 +116,7 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
     numbers = tuple((k, v) for k, v in node.attributes.items() if isinstance(v, (int, float)))
     steps = parse(formula, names, numbers)
     types = [None if v is None else v.dtype for v in node.inputs]
+    steps = _widened(steps, types)
     registers = _register_types(backend, steps, types)
     output = node.outputs[0].type
     size = min(output.count, CHUNK)
@@ -135,6 +147,22 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
         return lambda: backend.threads.run(tasks)
 
     return Offer(operator.name, bind, workspace=row * backend.threads.count, overwrites={0: same})
+
+
+def _widened(steps: tuple[Step, ...], types: Sequence[Any]) -> tuple[Step, ...]:
+    """Half precision computes in float32 and is rounded once, where there is more than one step."""
+    half = [i for i, dtype in enumerate(types) if dtype in _HALF]
+    if len(steps) < 2 or not half:
+        return steps
+    count = 1 + max(step.register for step in steps if step.register is not None)
+    wide = {("input", i): ("register", count + n) for n, i in enumerate(half)}
+    return (
+        *(Step("widen", (source,), target[1]) for source, target in wide.items()),
+        *(
+            Step(step.function, tuple(wide.get(o, o) for o in step.operands), step.register)
+            for step in steps
+        ),
+    )
 
 
 def _in_turn(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Thunk:
@@ -170,14 +198,7 @@ def _register_types(
                 else (held[index] if kind == "register" else index)
                 for kind, index in step.operands
             ]
-            if step.function == "copy":
-                result = values[0]
-            elif step.function == "where":
-                result = np.where(*values)
-            elif step.function == "truncated":
-                result = values[0]
-            else:
-                result = getattr(np, step.function)(*values)
+            result = _sample(step.function, values)
             if step.register is not None:
                 held[step.register] = np.asarray(result)
                 old = found.get(step.register)
@@ -259,19 +280,22 @@ def _chunk_calls(
 def _result_type(step: Step, operands: Sequence[Any]) -> np.dtype[Any]:
     samples = [np.ones(1, x.dtype) if isinstance(x, np.ndarray) else x for x in operands]
     with np.errstate(all="ignore"):
-        if step.function == "where":
-            result = np.where(*samples)
-        elif step.function in ("truncated", "copy"):
-            result = np.asarray(samples[0])
-        else:
-            result = getattr(np, step.function)(*samples)
-    return np.asarray(result).dtype
+        return np.asarray(_sample(step.function, samples)).dtype
+
+
+def _sample(function: str, values: Sequence[Any]) -> Any:
+    """A function of one-element arrays, for the type of its result."""
+    if function in ("copy", "erf", "truncated"):
+        return values[0]
+    if function == "widen":
+        return values[0].astype(np.float32)
+    return getattr(np, function)(*values)
 
 
 def _call(
     xp: Any, function: str, operands: Sequence[Any], out: Array
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    if function == "copy":
+    if function in ("copy", "widen"):
         return xp.copyto, (out, operands[0], "unsafe")
     if function == "where" and _or_zero(operands, out):
         return _keep, (xp, operands[0], operands[1], out)
@@ -279,6 +303,8 @@ def _call(
         return _where, (xp, *operands, out)
     if function == "truncated":
         return _truncated, (xp, *operands, out)
+    if function == "erf":
+        return erf, (xp, *operands, out)
     ufunc = getattr(xp, function)
     if out.dtype.kind == "b":
         return ufunc, (*operands, out)
@@ -289,7 +315,7 @@ def _cast_call(
     ufunc: Any, operands: Sequence[Any], out: Array
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     def run(*arguments: Any) -> None:
-        ufunc(*arguments[:-1], out=arguments[-1], casting="same_kind")
+        ufunc(*arguments[:-1], out=arguments[-1], casting="unsafe")  # Pow takes the base's type
 
     return run, (*operands, out)
 

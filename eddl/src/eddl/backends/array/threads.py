@@ -11,6 +11,9 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+
+import numpy as np
 
 Thunk = Callable[[], None]
 
@@ -30,7 +33,9 @@ class Threads:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool = ThreadPoolExecutor(count - 1, "eddl") if count > 1 else None
+        # NumPy's error state belongs to a thread: infinities are results here, not warnings.
+        quiet = partial(np.seterr, all="ignore")
+        self._pool = ThreadPoolExecutor(count - 1, "eddl", quiet) if count > 1 else None
 
     def run(self, tasks: Sequence[Thunk]) -> None:
         """Make all calls; the first one's exception, if any, is raised when none runs any more."""

@@ -1,0 +1,108 @@
+"""Elementwise chains become one operator: each pass over memory does all the arithmetic it can.
+
+A value that one elementwise node makes and one other, of the same shape, reads is not stored: its
+formula is put into its reader's. The operations and their order stay, so the bits do, too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from eddl.graph import Graph, Node, Value
+from eddl.ops.table import PRIVATE, copy_node, entry, make_node
+
+LONGEST = 400
+"""Characters of a formula: beyond it a chain is cut, to keep its registers in the cache."""
+
+
+def fuse(graph: Graph) -> Graph:
+    """Merge elementwise nodes into those that read them alone."""
+    readers: dict[Value, int] = {}
+    for node in graph.nodes:
+        for value in node.inputs:
+            if value is not None:
+                readers[value] = readers.get(value, 0) + 1
+    for value in (*graph.outputs, *graph.updates.values()):
+        readers[value] = readers.get(value, 0) + 2  # an end is never merged away
+
+    def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        alone = [
+            old is not None and readers[old] == 1 and _fits(old.node, node)
+            for old in node.inputs
+        ]
+        if not _elementwise(node) or not any(alone):
+            return copy_node(node, inputs)
+        names: dict[Value, str] = {}
+        whole = _formula(node)
+        swaps: dict[str, ast.expr] = {}
+        for name, value, inner in zip(_names(node), inputs, alone, strict=True):
+            if value is None:
+                continue
+            if inner and value.node is not None:
+                parts = {
+                    n: ast.Name(names.setdefault(v, f"X{len(names)}"))
+                    for n, v in zip(_names(value.node), value.node.inputs, strict=True)
+                    if v is not None
+                }
+                swaps[name] = _Swap(parts).visit(_formula(value.node))
+            else:
+                swaps[name] = ast.Name(names.setdefault(value, f"X{len(names)}"))
+        formula = ast.unparse(_Swap(swaps).visit(whole))
+        if len(formula) > LONGEST:
+            return copy_node(node, inputs)
+        made = make_node("Fused", *names, domain=PRIVATE, formula=formula,
+                         dtype=node.outputs[0].dtype, label=node.label)  # fmt: skip
+        return made.outputs
+
+    return graph.transform(rewrite)
+
+
+class _Swap(ast.NodeTransformer):
+    """Puts expressions in place of names."""
+
+    def __init__(self, parts: dict[str, ast.expr]) -> None:
+        self.parts = parts
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+        return self.parts.get(node.id, node)
+
+
+def _elementwise(node: Node) -> bool:
+    """Whether a node is arithmetic of one floating type, or comparisons of it."""
+    if entry(node).formula is None or node.op == "Cast":
+        return False
+    types = [v.dtype for v in (*node.inputs, *node.outputs[:1]) if v is not None]
+    floats = {dtype for dtype in types if dtype.kind != "b"}
+    return len(floats) <= 1 and all(dtype.kind in "fb" for dtype in types)
+
+
+def _fits(producer: Node | None, reader: Node) -> bool:
+    """Whether a node's formula may move into its reader's."""
+    if producer is None or not _elementwise(producer):
+        return False
+    same = producer.outputs[0].shape == reader.outputs[0].shape
+    kinds = {v.dtype for n in (producer, reader) for v in (*n.inputs, *n.outputs[:1])
+             if v is not None and v.dtype.kind == "f"}  # fmt: skip
+    return same and len(kinds) <= 1
+
+
+def _names(node: Node) -> list[str]:
+    operator = entry(node)
+    if operator.variadic:
+        return [f"X{i}" for i in range(len(node.inputs))]
+    return [operator.formal(i) for i in range(len(node.inputs))]
+
+
+def _formula(node: Node) -> ast.expr:
+    """A node's formula as a tree, its attributes as numbers."""
+    formula = entry(node).formula
+    text = formula(node) if callable(formula) else formula
+    numbers = {
+        key: ast.Constant(value)
+        for key, value in node.attributes.items()
+        if isinstance(value, (int, float))
+    }
+    tree = ast.parse(str(text), mode="eval").body
+    changed: ast.expr = _Swap({**numbers}).visit(tree)
+    return changed
