@@ -2,7 +2,8 @@
 
 Batch normalization takes the statistics of the batch and moves the running ones, which become new
 state values, chained in call order where a model is called more than once. Dropout draws a mask
-from the step's number, and from the name of its layer and how often it was called before.
+from the step's number, and from the name of its layer and how often it was called before. A frozen
+batch normalization stays in its inference form.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def training_form(graph: Graph, step: Value, *, seed: int = 0) -> Graph:
         if (node.domain, node.op) == ("", "Dropout"):
             return dropout(node, inputs)
         if (node.domain, node.op) != ("", "BatchNormalization"):
+            return copy_node(node, inputs)
+        scale = inputs[1]
+        if isinstance(scale, State) and scale.frozen:
             return copy_node(node, inputs)
         states = inputs[3:5]
         chained = tuple(current.get(s, s) if s is not None else None for s in states)

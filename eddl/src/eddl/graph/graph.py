@@ -122,11 +122,12 @@ class Constant(Value):
 class State(Value):
     """A value that outlives a run: a parameter, a running statistic, an optimizer's slot.
 
+    `trainable` tells a parameter from other states; a `frozen` one rests for the time being.
     `initial(shape, dtype, generator)` draws its first content; `label` and `role` make its name.
     `storage` is where its content lies, given by the room that owns memory.
     """
 
-    __slots__ = ("initial", "label", "role", "storage", "trainable")
+    __slots__ = ("frozen", "initial", "label", "role", "storage", "trainable")
 
     def __init__(
         self,
@@ -140,6 +141,7 @@ class State(Value):
         super().__init__(type)
         self.initial = initial
         self.trainable = trainable
+        self.frozen = False
         self.label = label
         self.role = role
         self.storage: Any = None

@@ -144,6 +144,8 @@ class Reader:
         for version in sorted(operator.upgrades):
             if scope.opset < version:
                 attributes, inputs = operator.upgrades[version](attributes, inputs)
+        if "num_outputs" in operator.attributes and all(v is None for v in inputs[1:]):
+            attributes.setdefault("num_outputs", len(proto.output))
         complete = {**operator.attributes, **attributes}
         _check(operator, proto, inputs, attributes, complete)
         types = infer(operator, inputs, complete)
@@ -285,7 +287,8 @@ def _check(
         raise GraphError(
             f"received {len(inputs)} inputs, expected at most {len(operator.inputs)}"
         )
-    if len(proto.output) > operator.outputs and not operator.host:
+    repeated = "num_outputs" in operator.attributes  # as many outputs as the node names
+    if len(proto.output) > operator.outputs and not operator.host and not repeated:
         raise GraphError(
             f"received {len(proto.output)} outputs, expected at most {operator.outputs}"
         )

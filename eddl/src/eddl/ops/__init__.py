@@ -15,11 +15,13 @@ from eddl.ops import (
     indexing,
     linear,
     normalization,
+    padding,
     pooling,
     random,
     recurrent,
     reduction,
     resize,
+    tiling,
 )
 from eddl.ops.table import (
     OPSET,
@@ -59,10 +61,12 @@ __all__ = [
     "linear",
     "make_node",
     "normalization",
+    "padding",
     "pooling",
     "random",
     "recurrent",
     "reduction",
     "register",
     "resize",
+    "tiling",
 ]

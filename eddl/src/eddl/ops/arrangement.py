@@ -1,15 +1,16 @@
-"""Operators that move elements without changing them: shapes, axes, parts, joins, padding."""
+"""Operators that move elements without changing them: shapes, axes, parts and joins."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from eddl.graph import Constant, Dim, Node, Type, Value
 from eddl.ops.shapes import axes_of, broadcast, known, positive_axis, same, sum_to
-from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, integers, register
+from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, axes_to_input, integers, register
 
 
 def _need(value: Value | None) -> Value:
@@ -182,6 +183,19 @@ def _slice(call: Call) -> list[Type]:
     return [data.with_shape(shape)]
 
 
+def _bounds_to_inputs(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:
+    """Opset 1 had starts, ends and axes as attributes."""
+    starts, ends = attributes.pop("starts", None), attributes.pop("ends", None)
+    axes = attributes.pop("axes", None)
+    if starts is None or ends is None:
+        return attributes, inputs
+    where = range(len(starts)) if axes is None else axes
+    return attributes, [inputs[0], integers(starts), integers(ends), integers(where)]
+
+
+_bounds_to_inputs.reads = ("starts", "ends", "axes")  # type: ignore[attr-defined]
+
+
 def _slice_gradient(node: Node, g: Value) -> Gradients:
     x = _need(node.inputs[0])
     ranges = slice_ranges(node)
@@ -222,51 +236,6 @@ def _slice_grad_gradient(node: Node, g: Value) -> Gradients:
     return (apply("Slice", g, integers(starts), integers(ends), integers(axes), integers(steps)),)
 
 
-def pad_widths(node: Node) -> list[tuple[int, int]]:
-    """Elements added before and after each axis of a Pad node with constant inputs."""
-    data, pads, _, axes = (*node.inputs, None, None)[:4]
-    rank = _need(data).rank
-    amounts = [int(p) for p in _constant(pads)]
-    half = len(amounts) // 2
-    where = [int(a) % rank for a in _constant(axes)] if axes is not None else list(range(rank))
-    widths = [(0, 0)] * rank
-    for i, axis in enumerate(where):
-        widths[axis] = (amounts[i], amounts[half + i])
-    return widths
-
-
-def _pad(call: Call) -> list[Type]:
-    data, pads = call.type(0), call.constant(1)
-    mode = call.attributes["mode"]
-    if mode != "constant":
-        raise call.fail(f"mode 'constant'; received {mode!r}")
-    if pads is None:
-        return [data.with_shape([None] * data.rank)]
-    axes = axes_of(call, 3, data.rank)
-    axes = axes if axes is not None else tuple(range(data.rank))
-    if pads.size != 2 * len(axes):
-        raise call.fail(f"pads of {2 * len(axes)} numbers; received {pads.size}")
-    shape: list[Dim] = list(data.shape)
-    for i, axis in enumerate(axes):
-        size = data.shape[axis]
-        added = int(pads[i]) + int(pads[len(axes) + i])
-        shape[axis] = size + added if isinstance(size, int) else None
-    return [data.with_shape(shape)]
-
-
-def _pad_gradient(node: Node, g: Value) -> Gradients:
-    x = _need(node.inputs[0])
-    widths = pad_widths(node)
-    inside = [max(before, 0) for before, _ in widths]
-    ends = [size - max(after, 0) for size, (_, after) in zip(g.type.sizes, widths, strict=True)]
-    g = apply("Slice", g, integers(inside), integers(ends), integers(range(g.rank)))
-    cropped = [max(-w, 0) for pair in zip(*widths, strict=True) for w in pair]
-    if any(cropped):
-        g = apply("Pad", g, integers(cropped))
-    assert g.shape == x.shape
-    return (g, *(None for _ in node.inputs[1:]))
-
-
 def _expand(call: Call) -> list[Type]:
     data, shape = call.type(0), call.constant(1)
     if shape is None:
@@ -287,18 +256,17 @@ def _add(name: str, inputs: str, infer: object, **fields: object) -> None:
 _add("Reshape", "data shape", _reshape, gradient=_back_to_input, since=14,
      attributes={"allowzero": 0}, constant_inputs=(1,))  # fmt: skip
 _add("Flatten", "input", _flatten, gradient=_back_to_input, since=9, attributes={"axis": 1})
-_add("Squeeze", "data axes?", _squeeze, gradient=_back_to_input, since=13, constant_inputs=(1,))
+_add("Squeeze", "data axes?", _squeeze, gradient=_back_to_input, since=13, constant_inputs=(1,),
+     upgrades={13: axes_to_input})  # fmt: skip
 _add("Unsqueeze", "data axes", _unsqueeze, gradient=_back_to_input, since=13,
-     constant_inputs=(1,))  # fmt: skip
+     constant_inputs=(1,), upgrades={13: axes_to_input})  # fmt: skip
 _add("Transpose", "data", _transpose, gradient=_transpose_gradient, attributes={"perm": ()})
 _add("Concat", "inputs*", _concat, gradient=_concat_gradient, since=4,
      attributes={"axis": REQUIRED})  # fmt: skip
 _add("Slice", "data starts ends axes? steps?", _slice, gradient=_slice_gradient, since=13,
-     constant_inputs=(1, 2, 3, 4))  # fmt: skip
+     constant_inputs=(1, 2, 3, 4), upgrades={10: _bounds_to_inputs})  # fmt: skip
 _add("SliceGrad", "dY", _slice_grad_type, domain="eddl", body=_slice_grad_body,
      gradient=_slice_grad_gradient, attributes={"shape": REQUIRED, "ranges": REQUIRED})  # fmt: skip
-_add("Pad", "data pads constant_value? axes?", _pad, gradient=_pad_gradient, since=18,
-     attributes={"mode": "constant"}, constant_inputs=(1, 2, 3))  # fmt: skip
 _add("Expand", "input shape", _expand, since=8, constant_inputs=(1,),
      gradient=lambda node, g: (sum_to(g, _need(node.inputs[0])), None))  # fmt: skip
 _add("Shape", "data", _shape, since=15, attributes={"start": 0, "end": None})

@@ -174,7 +174,7 @@ def _where_gradient(node: Node, g: Value) -> Gradients:
 
 
 def _divide(node: Node) -> str:
-    return "A / B" if node.outputs[0].dtype.kind == "f" else "truncated(A, B)"
+    return "truncated(A, B)" if node.outputs[0].dtype.kind in "iu" else "A / B"
 
 
 def _power_gradient(x: Value, y: Value, z: Value, g: Value) -> tuple[Value | None, Value | None]:

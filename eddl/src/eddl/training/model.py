@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from eddl.metrics import Metric
 from eddl.ops.table import apply, copy_node
 from eddl.optimizers import Optimizer
 from eddl.tensors import as_host_array
+from eddl.training import surgery
+from eddl.training.checkpoint import write_atomically
 from eddl.training.loop import History, run_evaluation, run_training
 from eddl.training.names import assign_names
+from eddl.training.plot import to_svg
 from eddl.training.report import MemoryReport, memory_report, summarise
 from eddl.training.step import Group, Step, begin_group
 from eddl.training.store import flat_state, place
@@ -87,8 +90,8 @@ class Model:
 
     @property
     def parameters(self) -> list[State]:
-        """The states that training changes, in the order of the graph."""
-        return [state for state in self.states if state.trainable]
+        """The states that training changes, in the order of the graph: all but frozen ones."""
+        return [state for state in self.states if state.trainable and not state.frozen]
 
     def weights(self) -> dict[str, Array]:
         """A copy of every state, parameters and running statistics, by name."""
@@ -111,6 +114,63 @@ class Model:
             checked[name] = data
         for name, data in checked.items():
             by_name[name].storage.view()[...] = data
+
+    def freeze(self, *names: str) -> None:
+        """Keep parameters as they are: by name, a layer's (`"conv"`), or a group's (`"encoder/"`);
+        all without a name. Frozen batch normalization uses its running statistics and leaves them
+        alone. Models that share the parameters share the rest."""
+        self._set_frozen(names, frozen=True)
+
+    def unfreeze(self, *names: str) -> None:
+        """Let parameters learn again; all without a name."""
+        self._set_frozen(names, frozen=False)
+
+    def _set_frozen(self, names: Sequence[str], *, frozen: bool) -> None:
+        for state in surgery.chosen_parameters(self, names):
+            state.frozen = frozen
+        self._forget_programs()
+
+    def cut(self, name: str) -> Model:
+        """The network up to a layer or value, which becomes the output; weights are shared.
+
+        >>> import eddl
+        >>> x = eddl.Input((4,))
+        >>> net = eddl.Model(x, eddl.layers.dense(eddl.layers.dense(x, 8, name="body"), 2))
+        >>> net.cut("body").outputs[0].shape
+        ('batch', 8)
+        """
+        output = surgery.find_value(self, name)
+        return Model(surgery.inputs_of(self, [output]), output, name=self.name)
+
+    def replace_head(
+        self, name: str, build: Callable[[Value], Value], *, seed: int = 0
+    ) -> Model:
+        """The network up to a layer or value, and from there what `build` makes of it.
+
+        Parameters: `name`, where to cut; `build`, a function of symbolic tensors; `seed`, of the
+        new weights. Everything before is shared with this model.
+        """
+        output = build(surgery.find_value(self, name))
+        return Model(
+            surgery.inputs_of(self, [output]), output, seed=seed, name=self.name,
+            metadata=self.metadata,
+        )  # fmt: skip
+
+    def trainability(self) -> list[surgery.Finding]:
+        """What makes the graph less trainable than its author's was; empty when nothing does."""
+        return surgery.findings(self)
+
+    def make_trainable(self) -> Model:
+        """The network with what can be repaired repaired: a free batch axis, and weights that
+        stood as constants as parameters."""
+        inputs, outputs = surgery.repaired(self)
+        return Model(inputs, outputs, name=self.name, metadata=self.metadata)
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the network as SVG."""
+        if Path(path).suffix.lower() != ".svg":
+            raise AttributeValueError(f"plot: received {path}, expected a name that ends in .svg")
+        write_atomically(path, to_svg(self).encode())
 
     def __call__(self, *inputs: Value) -> Value | tuple[Value, ...]:
         """Apply the network to other symbolic tensors, sharing its states."""
@@ -155,8 +215,14 @@ class Model:
         if device != self._device:
             self._slabs = Slabs(backend(device))
             self._device = device
-        self._train, self._evaluate, self._predict = {}, {}, None
         self._groups = []
+        self._forget_programs()
+
+    def _forget_programs(self) -> None:
+        """Compile anew, and begin the optimizer anew where its parameters changed."""
+        self._train, self._evaluate, self._predict = {}, {}, None
+        if self._groups and list(self._groups[0].parameters) != self.parameters:
+            self._groups = []
 
     @property
     def logits(self) -> Value:

@@ -11,7 +11,8 @@ import numpy as np
 from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Constant, Node
-from eddl.ops.arrangement import pad_widths, slice_ranges
+from eddl.ops.arrangement import slice_ranges
+from eddl.ops.padding import pad_sources, pad_widths
 
 
 def _no_call(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
@@ -105,7 +106,9 @@ def slice_grad(backend: ArrayBackend, node: Node) -> Offer:
 @kernel("Pad")
 def pad(backend: ArrayBackend, node: Node) -> Offer:
     """The input between its paddings; negative ones crop."""
-    widths = pad_widths(node)
+    widths, mode = pad_widths(node), node.attributes["mode"]
+    if mode != "constant":
+        return _repeat(backend, node, widths, mode)
     given = node.inputs[2] if len(node.inputs) > 2 else None
     fill = given.data.reshape(-1)[0] if isinstance(given, Constant) else 0
 
@@ -126,3 +129,18 @@ def pad(backend: ArrayBackend, node: Node) -> Offer:
         return run
 
     return Offer("place", bind)
+
+
+def _repeat(
+    backend: ArrayBackend, node: Node, widths: Sequence[tuple[int, int]], mode: str
+) -> Offer:
+    """Padding with the data's own elements: each axis is read in a fixed order."""
+    x = node.inputs[0]
+    assert x is not None
+    sources = [pad_sources(n, *width, mode) for n, width in zip(x.type.sizes, widths, strict=True)]
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        index = np.ix_(*sources) if sources else ()
+        return lambda: backend.xp.copyto(outputs[0], inputs[0][index])
+
+    return Offer("repeat", bind)

@@ -219,7 +219,7 @@ def _chunks(inputs: Sequence[Array], output: Array) -> Iterator[tuple[list[Array
             piece = slice(start, start + CHUNK)
             yield [x if x.ndim == 0 else x[piece] for x in rows], result[piece]
         return
-    wide = [np.broadcast_to(x, output.shape) if x.size > 1 else x.reshape(()) for x in inputs]
+    wide = [np.broadcast_to(x, output.shape) if x.size != 1 else x.reshape(()) for x in inputs]
     for index in _blocks(output.shape, CHUNK):
         yield [x if x.ndim == 0 else x[index] for x in wide], output[index]
 

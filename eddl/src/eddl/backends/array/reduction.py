@@ -7,13 +7,28 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.backends.array.convolution import Workspace
 from eddl.compiler.protocol import Offer, Thunk
-from eddl.graph import Node
+from eddl.graph import Constant, Node
 from eddl.ops.reduction import reduced_axes
 
-_UFUNCS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "maximum", "ReduceMin": "minimum"}
+_UFUNCS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "maximum", "ReduceMin": "minimum",
+           "ReduceProd": "multiply"}  # fmt: skip
+
+
+def _neutral(op: str, dtype: Any) -> Any:
+    """What a reduction of nothing gives, where the ufunc does not know it."""
+    if op not in ("ReduceMax", "ReduceMin"):
+        return None
+    greatest = op == "ReduceMin"
+    if dtype.kind == "b":
+        return greatest
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).max if greatest else np.iinfo(dtype).min
+    return np.inf if greatest else -np.inf
 
 
 @kernel(*_UFUNCS)
@@ -23,12 +38,25 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
     assert x is not None
     axes, shape = reduced_axes(node), x.type.sizes
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
-    share = 1.0 / max(math.prod(shape[i] for i in axes), 1)
+    count = math.prod(shape[i] for i in axes)
+    share = 1.0 / max(count, 1)
+    nothing = _neutral(node.op, x.dtype) if not count else None
+    wide = x.dtype.kind not in "fiub"  # bfloat16 sums in float32
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        function = getattr(backend.xp, _UFUNCS[node.op])
+        xp = backend.xp
+        function = getattr(xp, _UFUNCS[node.op])
         result = outputs[0].reshape(kept)
         mean = node.op == "ReduceMean"
+        if nothing is not None:
+            return lambda: result.fill(nothing)
+        if wide:
+
+            def widened() -> None:
+                total = function.reduce(inputs[0].astype("float32"), axis=axes, keepdims=True)
+                xp.copyto(result, total * share if mean else total, casting="unsafe")
+
+            return widened
 
         def run() -> None:
             function.reduce(inputs[0], axis=axes, keepdims=True, out=result)
@@ -82,6 +110,37 @@ def softmax(backend: ArrayBackend, node: Node) -> Offer:
         return lambda: backend.threads.run(tasks)
 
     return Offer("rows", bind, workspace=need.used, overwrites={0: (0,)})
+
+
+@kernel("CumSum", "CumProd")
+def cumulative(backend: ArrayBackend, node: Node) -> Offer:
+    """Running sums or products; exclusive ones start with the neutral element."""
+    x, given = node.inputs[:2]
+    assert x is not None and isinstance(given, Constant)
+    axis = int(given.data.reshape(-1)[0]) % x.rank
+    ufunc, neutral = ("add", 0) if node.op == "CumSum" else ("multiply", 1)
+    exclusive, reverse = node.attributes["exclusive"], node.attributes["reverse"]
+
+    def along(part: slice) -> tuple[slice, ...]:
+        return (*(slice(None),) * axis, part)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        accumulate = getattr(backend.xp, ufunc).accumulate
+        data, result = inputs[0], outputs[0]
+        if reverse:
+            data, result = (a[along(slice(None, None, -1))] for a in (data, result))
+        if not exclusive:
+            return lambda: accumulate(data, axis=axis, out=result)
+        first, rest = result[along(slice(0, 1))], result[along(slice(1, None))]
+        before = data[along(slice(0, -1))]
+
+        def run() -> None:
+            backend.xp.copyto(first, neutral)
+            accumulate(before, axis=axis, out=rest)
+
+        return run
+
+    return Offer(ufunc, bind)
 
 
 @kernel("ArgMax", "ArgMin")

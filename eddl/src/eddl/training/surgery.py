@@ -1,0 +1,166 @@
+"""What one does to a network that exists: look for what hinders training, mend it, cut, freeze."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eddl.errors import AttributeValueError
+from eddl.graph import Constant, Graph, Input, Label, Node, State, Type, Value
+from eddl.ops.table import copy_node
+
+if TYPE_CHECKING:
+    from eddl.training.model import Model
+
+WEIGHTED = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1),
+            "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "RNN": (1, 2, 3)}  # fmt: skip
+"""Where an operator reads what usually is learned."""
+
+NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that makes a graph less trainable: what, where, and whether it can be repaired."""
+
+    kind: str
+    where: tuple[str, ...]
+    text: str
+    repairable: bool
+
+
+def findings(model: Model) -> list[Finding]:
+    """What makes a network less trainable than its author's was."""
+    found = []
+    nodes = model.graph.nodes
+    fixed = [v for v in model.inputs if v.rank and isinstance(v.shape[0], int) and v.shape[0] > 0]
+    if fixed:
+        names = tuple(model.names[v] for v in fixed)
+        found.append(
+            Finding("fixed batch size", names, "the batch axis has a number, not a name", True)
+        )
+    constants = [n for n in nodes if _constant_weights(n)]
+    if constants:
+        found.append(
+            Finding("constants", _names(model, constants),
+                    "weights stand as constants, which training leaves alone", True)
+        )  # fmt: skip
+    quantised = [n for n in nodes if "Quantize" in n.op or n.op.startswith("QLinear")]
+    if quantised:
+        found.append(
+            Finding("quantised", _names(model, quantised),
+                    "quantised parts pass no useful gradient", False)
+        )  # fmt: skip
+    convolutions = [n for n in nodes if n.op == "Conv"]
+    biased = [n for n in convolutions if len(n.inputs) > 2 and n.inputs[2] is not None]
+    if len(convolutions) > 3 and len(biased) == len(convolutions) and not any(
+        n.op in NORMS for n in nodes
+    ):
+        found.append(
+            Finding("batch norm folded", _names(model, biased[:3]),
+                    "every convolution has a bias and nothing normalises: an exporter has probably "
+                    "folded batch normalization; train with a small rate", False)
+        )  # fmt: skip
+    if any(n.op in ("Gemm", "MatMul") for n in nodes) and not any(n.op == "Dropout" for n in nodes):
+        found.append(
+            Finding("no dropout", (),
+                    "no Dropout is left: exporters remove it; insert layers.dropout where it was",
+                    False)
+        )  # fmt: skip
+    return found
+
+
+def _constant_weights(node: Node) -> bool:
+    return any(
+        isinstance(value, Constant) and value.dtype.kind == "f" and value.rank > 0
+        for index, value in enumerate(node.inputs)
+        if index in WEIGHTED.get(node.op, ())
+    )
+
+
+def _names(model: Model, nodes: Sequence[Node]) -> tuple[str, ...]:
+    return tuple(model.names[n.outputs[0]].rsplit(":", 1)[0] for n in nodes)
+
+
+def repaired(model: Model) -> tuple[list[Value], list[Value]]:
+    """Inputs and outputs of the network with a free batch axis and weights that can be learned."""
+    leaves: dict[Value, Value] = {}
+    for value in model.inputs:
+        if value.rank and isinstance(value.shape[0], int):
+            leaves[value] = Input(
+                Type(value.dtype, ("batch", *value.shape[1:])), name=model.names[value]
+            )
+    for node in model.graph.nodes:
+        for index, value in enumerate(node.inputs):
+            if (
+                isinstance(value, Constant)
+                and index in WEIGHTED.get(node.op, ())
+                and value.dtype.kind == "f"
+                and value.rank > 0
+                and value not in leaves
+            ):
+                leaves[value] = _learned(value, f"{model.names[node.outputs[0]]}.{index}")
+    graph = model.graph.transform(lambda node, inputs: copy_node(node, inputs), leaves)
+    return [leaves.get(v, v) for v in model.inputs], list(graph.outputs)
+
+
+def _learned(constant: Constant, name: str) -> State:
+    state = State(
+        constant.type,
+        lambda shape, dtype, generator: constant.data,
+        trainable=True,
+        label=Label(name, name),
+        role="",
+    )
+    state.name = constant.name or name.replace(":0", "")
+    return state
+
+
+def find_value(model: Model, name: str) -> Value:
+    """The value, or the last output of the layer, of a name."""
+    by_name = {model.names[v]: v for n in model.graph.nodes for v in n.outputs}
+    if name in by_name:
+        return by_name[name]
+    of_layer = [
+        n.outputs[0]
+        for n in model.graph.nodes
+        if model.names[n.outputs[0]].split(":")[0] == name or n.label.given == name
+    ]
+    if not of_layer:
+        some = ", ".join(dict.fromkeys(k.rsplit(":", 1)[0] for k in list(by_name)[:40]))
+        raise AttributeValueError(f"received the layer {name!r}, expected one of: {some}")
+    return of_layer[-1]
+
+
+def inputs_of(model: Model, outputs: Sequence[Value]) -> list[Value]:
+    """The model's inputs that outputs depend on."""
+    needed = set(Graph([], outputs).leaves)
+    return [value for value in model.inputs if value in needed]
+
+
+def replaced_head(model: Model, name: str, build: Callable[[Value], Value]) -> Value:
+    """The output that `build` makes of a layer's."""
+    return build(find_value(model, name))
+
+
+def chosen_parameters(model: Model, names: Sequence[str]) -> list[State]:
+    """Parameters by name, or all of a layer (`"conv"`) or of a group (`"encoder."`)."""
+    learned = [s for s in model.states if s.trainable]
+    if not names:
+        return learned
+    found = []
+    for name in names:
+        matches = [
+            s
+            for s in learned
+            if model.names[s] == name or model.names[s].startswith((f"{name}.", f"{name}/"))
+            or (name.endswith((".", "/")) and model.names[s].startswith(name))
+        ]  # fmt: skip
+        if not matches:
+            raise AttributeValueError(
+                f"received {name!r}, expected the name or the beginning of one of: "
+                f"{', '.join(model.names[s] for s in learned[:20])}"
+            )
+        found += matches
+    return found
