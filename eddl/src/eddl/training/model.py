@@ -93,6 +93,10 @@ class Model:
         """The states that training changes, in the order of the graph: all but frozen ones."""
         return [state for state in self.states if state.trainable and not state.frozen]
 
+    def node_name(self, node: Node) -> str:
+        """The name of a node of the graph: its layer's."""
+        return node.label.given or self.names[node.outputs[0]].rsplit(":", 1)[0]
+
     def weights(self) -> dict[str, Array]:
         """A copy of every state, parameters and running statistics, by name."""
         return {self.names[state]: state.storage.view().copy() for state in self.states}

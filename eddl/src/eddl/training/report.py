@@ -77,7 +77,7 @@ def summarise(model: Model) -> str:
         fresh = [v for v in node.inputs if isinstance(v, State) and v not in counted]
         counted.update(fresh)
         count = sum(state.type.count for state in fresh if state.trainable)
-        name = model.names[node.outputs[0]].rsplit(":", 1)[0]
+        name = model.node_name(node)
         rows.append((name, node.op, repr(node.outputs[0].type), f"{count:,}" if count else ""))
     head = ("name", "operator", "output", "parameters")
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]

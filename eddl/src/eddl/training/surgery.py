@@ -80,7 +80,7 @@ def _constant_weights(node: Node) -> bool:
 
 
 def _names(model: Model, nodes: Sequence[Node]) -> tuple[str, ...]:
-    return tuple(model.names[n.outputs[0]].rsplit(":", 1)[0] for n in nodes)
+    return tuple(model.node_name(n) for n in nodes)
 
 
 def repaired(model: Model) -> tuple[list[Value], list[Value]]:
@@ -100,7 +100,7 @@ def repaired(model: Model) -> tuple[list[Value], list[Value]]:
                 and value.rank > 0
                 and value not in leaves
             ):
-                leaves[value] = _learned(value, f"{model.names[node.outputs[0]]}.{index}")
+                leaves[value] = _learned(value, f"{model.node_name(node)}.{index}")
     graph = model.graph.transform(lambda node, inputs: copy_node(node, inputs), leaves)
     return [leaves.get(v, v) for v in model.inputs], list(graph.outputs)
 
@@ -113,7 +113,7 @@ def _learned(constant: Constant, name: str) -> State:
         label=Label(name, name),
         role="",
     )
-    state.name = constant.name or name.replace(":0", "")
+    state.name = constant.name or name
     return state
 
 
@@ -125,10 +125,10 @@ def find_value(model: Model, name: str) -> Value:
     of_layer = [
         n.outputs[0]
         for n in model.graph.nodes
-        if model.names[n.outputs[0]].split(":")[0] == name or n.label.given == name
+        if model.node_name(n) == name or model.names[n.outputs[0]].split(":")[0] == name
     ]
     if not of_layer:
-        some = ", ".join(dict.fromkeys(k.rsplit(":", 1)[0] for k in list(by_name)[:40]))
+        some = ", ".join(dict.fromkeys(model.node_name(n) for n in model.graph.nodes[:40]))
         raise AttributeValueError(f"received the layer {name!r}, expected one of: {some}")
     return of_layer[-1]
 

@@ -35,13 +35,13 @@ def _over_samples(backend: ArrayBackend, samples: int, work: Any) -> Thunk:
 
 @kernel("MaxPool")
 def max_pool(backend: ArrayBackend, node: Node) -> Offer:
-    """The greatest element of each window and, where it is read, its position in the window."""
+    """The greatest element of each window and, where they are read, its index and its tap."""
     x = node.inputs[0]
     assert x is not None
     un, shape = Unfolding.of(windows_of(node)), x.type.sizes
     sizes = [b + n + a for n, b, a in zip(shape[2:], un.before, un.after, strict=True)]
     pooled = node.outputs[0].type.sizes
-    lowest: Any = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest: Any = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
     threads = backend.threads.count
     share = -(-shape[0] // threads)
     count = Workspace()
@@ -56,7 +56,9 @@ def max_pool(backend: ArrayBackend, node: Node) -> Offer:
     taps = _taps(un)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        xp, data, (best, chosen) = backend.xp, inputs[0], outputs
+        xp, data, (best, indices, chosen) = backend.xp, inputs[0], outputs
+        if indices is not None and chosen is None:
+            chosen = xp.empty(pooled, node.outputs[2].dtype)
         padded, masks = plan(Workspace(workspace))
 
         def work(thread: int, start: int, stop: int) -> None:
@@ -78,10 +80,29 @@ def max_pool(backend: ArrayBackend, node: Node) -> Offer:
                     xp.greater(candidate, out, out=mask)
                     xp.copyto(out, candidate, where=mask)
                     xp.copyto(chosen[start:stop], index, where=mask)
+            if indices is not None:
+                places = _positions(un, shape, chosen[start:stop], node.attributes["storage_order"])
+                first = np.arange(start * shape[1], stop * shape[1]) * int(np.prod(shape[2:]))
+                first = first.reshape(-1, shape[1], *[1] * len(un.kernel))
+                xp.add(places, first, out=indices[start:stop])
 
         return _over_samples(backend, shape[0], work)
 
-    return Offer("taps", bind, workspace=count.used, optional=frozenset({1}))
+    return Offer("taps", bind, workspace=count.used, optional=frozenset({1, 2}))
+
+
+def _positions(un: Unfolding, shape: Sequence[int], chosen: Array, columns: int) -> Array:
+    """The flat position in its plane of each window's chosen tap, by rows or by columns."""
+    offsets = np.stack(np.indices(un.kernel)).reshape(len(un.kernel), -1)
+    axes = list(range(len(un.kernel)))
+    total: Any = 0
+    for axis in reversed(axes) if columns else axes:
+        first = np.arange(un.output[axis]) * un.strides[axis] - un.before[axis]
+        first = first.reshape(-1, *[1] * (axes[-1] - axis))
+        place = first + offsets[axis][chosen] * un.dilations[axis]
+        total = total * shape[2 + axis] + place
+    found: Array = total
+    return found
 
 
 @kernel("MaxPoolGrad", domain="eddl")
@@ -124,3 +145,43 @@ def max_pool_grad(backend: ArrayBackend, node: Node) -> Offer:
         return _over_samples(backend, shape[0], work)
 
     return Offer("taps", bind, workspace=count.used)
+
+
+def _clipped(un: Unfolding, sizes: Sequence[int]) -> list[tuple[Any, Any]]:
+    """For each position of the window: the outputs for which it lies inside, and the inputs."""
+    pairs = []
+    for offset in itertools.product(*map(range, un.kernel)):
+        results, sources = [slice(None)] * 2, [slice(None)] * 2
+        for o, d, s, low, count, size in zip(
+            offset, un.dilations, un.strides, un.before, un.output, sizes, strict=True
+        ):
+            begin = o * d - low
+            first = max(-(begin // s), 0)
+            last = min((size - 1 - begin) // s, count - 1)
+            results.append(slice(first, max(last + 1, first)))
+            start = begin + first * s
+            sources.append(slice(start, max(begin + last * s + 1, start), s))
+        pairs.append((tuple(results), tuple(sources)))
+    return pairs
+
+
+@kernel("SumPool", "SumPoolGrad", domain="eddl")
+def sum_pool(backend: ArrayBackend, node: Node) -> Offer:
+    """Windows summed up tap by tap, or their gradient given to every element of a window."""
+    back = node.op == "SumPoolGrad"
+    sizes = (node.outputs[0] if back else node.inputs[0]).type.sizes  # type: ignore[union-attr]
+    taps = _clipped(Unfolding.of(windows_of(node)), sizes[2:])
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        xp = backend.xp
+
+        def work(thread: int, start: int, stop: int) -> None:
+            source, target = inputs[0][start:stop], outputs[0][start:stop]
+            target.fill(0)
+            for pooled, plain in taps:
+                to, of = (plain, pooled) if back else (pooled, plain)
+                xp.add(target[to], source[of], out=target[to])
+
+        return _over_samples(backend, sizes[0], work)
+
+    return Offer("taps", bind)
