@@ -158,17 +158,11 @@ BAD = {
         lambda: proto([helper.make_node("Relu", ["x"], ["y"], name="r", slope=1)]), "'r'.*slope"),
     "too many inputs": (
         lambda: proto([helper.make_node("Relu", ["x", "x"], ["y"], name="r")]), "'r'.*2 inputs"),
-    "old opset": (lambda: proto([helper.make_node("Relu", ["x"], ["y"])], opset=9), "opset 9"),
+    "old opset": (lambda: proto([helper.make_node("Relu", ["x"], ["y"])], opset=0), "opset 0"),
     "new opset": (lambda: proto([helper.make_node("Relu", ["x"], ["y"])], opset=99), "opset 99"),
     "external data": (external, "outside the file"),
     "more than the file holds": (lying, "'w'"),
     "no graph": (onnx.ModelProto, "no graph"),
-    "a sequence": (
-        lambda: proto([helper.make_node("Relu", ["x"], ["y"])], inputs=[
-            helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)]), "not a tensor"),
-    "text elements": (
-        lambda: proto([helper.make_node("Identity", ["x"], ["y"])], inputs=[
-            helper.make_tensor_value_info("x", TensorProto.STRING, [3])]), "STRING"),
 }  # fmt: skip
 
 
@@ -191,8 +185,8 @@ def test_files_that_are_none(tmp_path):
 
 def test_a_failed_save_leaves_nothing(tmp_path):
     net = unet()
-    with pytest.raises(EddlError, match="opset=12"):
-        net.save(tmp_path / "net.onnx", opset=12)
+    with pytest.raises(EddlError, match="opset=6"):
+        net.save(tmp_path / "net.onnx", opset=6)
     with pytest.raises(EddlError, match="folder"):
         net.save(tmp_path / "missing" / "net.onnx")
     assert list(tmp_path.iterdir()) == []

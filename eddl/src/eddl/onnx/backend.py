@@ -17,6 +17,7 @@ from eddl import devices
 from eddl.errors import EddlError
 from eddl.graph import Graph
 from eddl.onnx.load import to_model
+from eddl.training.step import Step
 
 
 class EddlRep(BackendRep):
@@ -31,6 +32,8 @@ class EddlRep(BackendRep):
         if isinstance(inputs, dict):
             inputs = [inputs[str(value.name)] for value in self.model.inputs]
         graph = Graph(self.model.inputs, self.model.outputs)
+        if any(node.op == "Gradients" for node in graph.nodes):
+            return tuple(Step(self.model.inputs, self.model.outputs, training=False)(*inputs))
         return tuple(self.backend.evaluate_graph(graph, list(inputs)))
 
 

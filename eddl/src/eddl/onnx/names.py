@@ -10,8 +10,11 @@ from onnx import TensorProto
 
 from eddl.errors import TypeMismatchError
 
-OLDEST_OPSET = 7
-"""Files of older opsets are refused: ONNX itself was still being settled."""
+OLDEST_OPSET = 1
+"""Every opset is read; what forms of before opset 7 mean stands in `eddl.onnx.legacy`."""
+
+OLDEST_WRITTEN = 7
+"""Files are written in this opset or a later one."""
 
 DEFAULT_OPSET = 21
 """What is written unless another is asked for: every current runtime reads it."""

@@ -17,8 +17,9 @@ from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
 from eddl.errors import EddlError, FileError, GraphError, ShapeError
 from eddl.graph import Constant, Dim, Graph, Input, Label, Node, Opaque, State, Type, Value
+from eddl.onnx.legacy import modernised
 from eddl.onnx.names import from_onnx, to_onnx
-from eddl.ops.table import OPSET, REQUIRED, TABLE, Operator, infer
+from eddl.ops.table import OPSET, PRIVATE, REQUIRED, TABLE, Operator, find, infer
 
 Array = np.ndarray[Any, Any]
 STATE_SLOTS = {"BatchNormalization": (3, 4)}
@@ -130,6 +131,9 @@ class Reader:
         if (domain, proto.op_type) == ("", "Constant"):
             _define(proto, [_constant(proto)], scope)
             return
+        if (domain, proto.op_type) == ("ai.onnx.preview.training", "Gradient"):
+            _define(proto, self._gradient(proto, name, scope), scope)
+            return
         local = self.functions.get((proto.domain, proto.op_type))
         operator = TABLE.get((domain, proto.op_type))
         if local is not None:
@@ -141,6 +145,8 @@ class Reader:
             return
         attributes, captured = self._attributes(proto, operator, scope)
         inputs = [*inputs, *captured]
+        if scope.opset < 7:
+            attributes, inputs = modernised(proto.op_type, attributes, inputs)
         for version in sorted(operator.upgrades):
             if scope.opset < version:
                 attributes, inputs = operator.upgrades[version](attributes, inputs)
@@ -153,6 +159,16 @@ class Reader:
         label = Label(proto.op_type, proto.name or None)
         made = Node(proto.op_type, inputs, types, complete, domain=domain, label=label)
         _define(proto, made.outputs, scope)
+
+    def _gradient(self, proto: onnx.NodeProto, name: str, scope: Scope) -> Sequence[Value]:
+        """ONNX's own derivative: of the value named `y` by those named `xs`."""
+        named = {a.name: _value(a) for a in proto.attribute}
+        values = [
+            self._known(n, f"node {name!r}", scope) for n in (named["y"], *named.get("xs", ()))
+        ]
+        operator = find("Gradients", PRIVATE)
+        types = infer(operator, values, {})
+        return Node("Gradients", values, types, {}, domain=PRIVATE).outputs
 
     def _attributes(
         self, proto: onnx.NodeProto, operator: Operator, scope: Scope

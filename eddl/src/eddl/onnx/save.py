@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from eddl.errors import AttributeValueError, FileError, GraphError
 from eddl.graph import Constant, Graph, Node, State, Value
-from eddl.onnx.names import DEFAULT_OPSET, IR_VERSION, OLDEST_OPSET, to_onnx
+from eddl.onnx.names import DEFAULT_OPSET, IR_VERSION, OLDEST_WRITTEN, to_onnx
 from eddl.ops.table import OPSET, copy_node, entry
 from eddl.training.checkpoint import write_atomically
 from eddl.training.names import assign_names
@@ -35,9 +35,9 @@ def to_proto(
 ) -> onnx.ModelProto:
     """The ONNX model of a network: its predictions, with the softmax that the loss implies."""
     target = opset or DEFAULT_OPSET
-    if not OLDEST_OPSET <= target <= OPSET:
+    if not OLDEST_WRITTEN <= target <= OPSET:
         raise AttributeValueError(
-            f"received opset={opset}, expected a number from {OLDEST_OPSET} to {OPSET}"
+            f"received opset={opset}, expected a number from {OLDEST_WRITTEN} to {OPSET}"
         )
     graph = _inlined(Graph(model.inputs, model.predictions))
     names: dict[Value, str] = assign_names(graph)

@@ -34,6 +34,27 @@ _WHOLE = frozenset(
 )
 
 
+_CODES: dict[int, Any] = {
+    1: np.float32,
+    2: np.uint8,
+    3: np.int8,
+    4: np.uint16,
+    5: np.int16,
+    6: np.int32,
+    7: np.int64,
+    10: np.float16,
+    11: np.float64,
+    12: np.uint32,
+    13: np.uint64,
+    16: ml_dtypes.bfloat16,
+}
+
+
+def coded(code: Any) -> np.dtype[Any]:
+    """The element type that an attribute names, be it by ONNX's code or as it is."""
+    return np.dtype(_CODES[code] if isinstance(code, int) else code)
+
+
 def floating(dtype: np.dtype[Any]) -> bool:
     """Whether numbers of a type have fractions."""
     return dtype.kind in "fV" and dtype not in _WHOLE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eddl.graph import Dim, Node, Type, Value
+import numpy as np
+
+from eddl.graph import Constant, Dim, Node, Type, Value
 from eddl.ops.shapes import broadcast, same, sum_to
 from eddl.ops.table import Call, Gradients, Operator, apply, integers, register
 
@@ -63,13 +65,50 @@ def _gemm_body(node: Node) -> Sequence[Value]:
         _turned(a) if node.attributes["transA"] else a,
         _turned(b) if node.attributes["transB"] else b,
     )
-    if node.attributes["alpha"] != 1.0:
-        product = product * float(node.attributes["alpha"])
+    alpha, beta = (np.asarray(node.attributes[key], a.dtype) for key in ("alpha", "beta"))
+    if alpha != 1:
+        product = product * alpha
     if c is not None:
-        product = product + (c if node.attributes["beta"] == 1.0 else c * node.attributes["beta"])
+        product = product + (c if beta == 1 else c * beta)
     return [product]
 
 
+def _trilu(call: Call) -> list[Type]:
+    if call.type(0).rank < 2:
+        raise call.fail("at least two axes")
+    return [call.type(0)]
+
+
+def _trilu_body(node: Node) -> Sequence[Value]:
+    x, k = (*node.inputs, None)[:2]
+    assert x is not None
+    offset = int(k.data.reshape(-1)[0]) if isinstance(k, Constant) else 0
+    rows, columns = x.type.sizes[-2:]
+    distance = np.arange(columns)[None, :] - np.arange(rows)[:, None]
+    kept = distance >= offset if node.attributes["upper"] else distance <= offset
+    return [apply("Where", kept, x, np.zeros((), x.dtype))]
+
+
+def _det(call: Call) -> list[Type]:
+    x = call.type(0)
+    if x.rank < 2:
+        raise call.fail("square matrices")
+    same(call, *x.shape[-2:], what="square matrices")
+    return [x.with_shape(x.shape[:-2])]
+
+
+register(
+    Operator(
+        name="Trilu",
+        inputs=("input", "k?"),
+        infer=_trilu,
+        body=_trilu_body,
+        attributes={"upper": 1},
+        since=14,
+        constant_inputs=(1,),
+    )
+)
+register(Operator(name="Det", inputs=("X",), infer=_det, since=11, float32=True))
 register(
     Operator(name="MatMul", inputs=("A", "B"), infer=_matmul, gradient=_matmul_gradient, since=9)
 )

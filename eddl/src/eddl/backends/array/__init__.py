@@ -5,6 +5,8 @@ from eddl.backends.array import (
     bits,
     control,
     convolution,
+    creation,
+    einsum,
     elementwise,
     indexing,
     linear,
@@ -13,6 +15,8 @@ from eddl.backends.array import (
     random,
     reduction,
     resize,
+    sampling,
+    signal,
 )
 from eddl.backends.array.backend import KERNELS, ArrayBackend
 
@@ -23,6 +27,8 @@ __all__ = [
     "bits",
     "control",
     "convolution",
+    "creation",
+    "einsum",
     "elementwise",
     "indexing",
     "linear",
@@ -31,4 +37,6 @@ __all__ = [
     "random",
     "reduction",
     "resize",
+    "sampling",
+    "signal",
 ]

@@ -45,6 +45,9 @@ def batch_norm(backend: ArrayBackend, node: Node) -> Offer:
                     factor = scale[c] / xp.sqrt(variance[c] + variance.dtype.type(epsilon))
                     xp.multiply(planes, factor, out=out)
                     xp.add(out, shift[c] - mean[c] * factor, out=out)
+                    for place, kept in ((new_mean, mean), (new_variance, variance)):
+                        if place is not None:
+                            place[c] = kept[c]
                     continue
                 center = planes.dtype.type(xp.add.reduce(planes, axis=None) / count)
                 xp.subtract(planes, center, out=out)
