@@ -9,10 +9,12 @@ model's own functions, are replaced by the function's nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
 from eddl.errors import EddlError, FileError, GraphError, ShapeError
@@ -177,7 +179,14 @@ class Reader:
         found: dict[str, Any] = {}
         captured: list[Value] = []
         counts = []
+        expected = _attribute_types(operator.name, operator.domain)
         for attribute in proto.attribute:
+            if expected.get(attribute.name, attribute.type) != attribute.type:
+                kinds = AttributeProto.AttributeType
+                raise GraphError(
+                    f"attribute {attribute.name!r}: received {kinds.Name(attribute.type)}, expected "
+                    f"{kinds.Name(expected[attribute.name])}"
+                )
             if attribute.type == AttributeProto.GRAPH:
                 inner = Scope(scope.opset, scope, scope.depth + 1)
                 inputs, outputs = self._graph(attribute.g, inner)
@@ -229,6 +238,16 @@ class Reader:
                 scope.values[name] = value
 
 
+@cache
+def _attribute_types(name: str, domain: str) -> dict[str, int]:
+    """The kinds of value an operator's attributes hold, as ONNX declares them."""
+    try:
+        schema = defs.get_schema(name, OPSET, domain)
+    except defs.SchemaError:
+        return {}
+    return {key: int(a.type.value) for key, a in schema.attributes.items()}
+
+
 def _substitute(node: onnx.NodeProto, given: Mapping[str, AttributeProto]) -> None:
     """Attributes that refer to those of the function's call take their values, or go."""
     kept = []
@@ -257,7 +276,7 @@ def _function(
     """The function by which ONNX defines an operator, and its attributes' defaults."""
     try:
         schema = defs.get_schema(proto.op_type, min(opset, OPSET), domain)
-    except defs.SchemaError:
+    except (defs.SchemaError, TypeError):  # TypeError: a name that is no text
         raise GraphError(
             f"received operator {proto.op_type} of domain {domain or 'ai.onnx'!r}, which eddl's "
             f"table of {len(TABLE)} does not hold and ONNX does not define"
@@ -276,8 +295,11 @@ def _function(
             else onnx.TypeProto().SerializeToString()
             for v in inputs
         ]
-        content = schema.get_context_dependent_function(proto.SerializeToString(), types)
-        return onnx.FunctionProto.FromString(content), defaults
+        try:
+            content = schema.get_context_dependent_function(proto.SerializeToString(), types)
+            return onnx.FunctionProto.FromString(content), defaults
+        except (RuntimeError, TypeError, DecodeError) as error:
+            raise GraphError(f"{proto.op_type} cannot be expanded into its function") from error
     raise GraphError(
         f"received operator {proto.op_type}, which eddl's table of {len(TABLE)} does not hold"
     )

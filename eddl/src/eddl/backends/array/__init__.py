@@ -3,9 +3,11 @@
 from eddl.backends.array import (
     arrangement,
     bits,
+    classic,
     control,
     convolution,
     creation,
+    detection,
     einsum,
     elementwise,
     indexing,
@@ -17,6 +19,7 @@ from eddl.backends.array import (
     resize,
     sampling,
     signal,
+    text,
 )
 from eddl.backends.array.backend import KERNELS, ArrayBackend
 
@@ -25,9 +28,11 @@ __all__ = [
     "ArrayBackend",
     "arrangement",
     "bits",
+    "classic",
     "control",
     "convolution",
     "creation",
+    "detection",
     "einsum",
     "elementwise",
     "indexing",
@@ -39,4 +44,5 @@ __all__ = [
     "resize",
     "sampling",
     "signal",
+    "text",
 ]
