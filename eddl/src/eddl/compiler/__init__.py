@@ -1,7 +1,7 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, differentiate, simplify, lower, fuse, select kernels, plan memory, bind: each a small function
-in a file of its own. This room knows operators and graphs and no backend.
+specialise, differentiate, simplify, lower, fuse, select kernels, plan memory, bind: each a small
+function in a file of its own. This room knows operators and graphs and no backend.
 """
 
 from __future__ import annotations

@@ -28,8 +28,7 @@ def fuse(graph: Graph) -> Graph:
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
         alone = [
-            old is not None and readers[old] == 1 and _fits(old.node, node)
-            for old in node.inputs
+            old is not None and readers[old] == 1 and _fits(old.node, node) for old in node.inputs
         ]
         if not _elementwise(node) or not any(alone):
             return copy_node(node, inputs)
@@ -64,7 +63,7 @@ class _Swap(ast.NodeTransformer):
     def __init__(self, parts: dict[str, ast.expr]) -> None:
         self.parts = parts
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.parts.get(node.id, node)
 
 

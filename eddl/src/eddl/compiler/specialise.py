@@ -70,8 +70,8 @@ def _check_static(node: Node) -> None:
             )
     if entry(node).host:
         raise DynamicError(
-            f"{node.label.given or node.op}: {node.op} is known only in a run, so that it cannot be "
-            "part of a compiled program; cut it off, or make its inputs constants"
+            f"{node.label.given or node.op}: {node.op} is known only in a run, so that it "
+            "cannot be part of a compiled program; cut it off, or make its inputs constants"
         )
     for value in node.outputs:
         if not value.type.static:

@@ -20,7 +20,7 @@ from eddl.onnx.load import to_model
 from eddl.training.step import Step
 
 
-class EddlRep(BackendRep):
+class EddlRep(BackendRep):  # type: ignore[misc]
     """A prepared model."""
 
     def __init__(self, model: onnx.ModelProto, device: str) -> None:
@@ -37,7 +37,7 @@ class EddlRep(BackendRep):
         return tuple(self.backend.evaluate_graph(graph, list(inputs)))
 
 
-class EddlBackend(Backend):
+class EddlBackend(Backend):  # type: ignore[misc]
     """`prepare`, `run_model`, `run_node`, `is_compatible` and `supports_device`."""
 
     @classmethod

@@ -184,8 +184,8 @@ class Reader:
             if expected.get(attribute.name, attribute.type) != attribute.type:
                 kinds = AttributeProto.AttributeType
                 raise GraphError(
-                    f"attribute {attribute.name!r}: received {kinds.Name(attribute.type)}, expected "
-                    f"{kinds.Name(expected[attribute.name])}"
+                    f"attribute {attribute.name!r}: received {kinds.Name(attribute.type)}, "
+                    f"expected {kinds.Name(expected[attribute.name])}"
                 )
             if attribute.type == AttributeProto.GRAPH:
                 inner = Scope(scope.opset, scope, scope.depth + 1)
@@ -322,9 +322,7 @@ def _check(
     if missing:
         raise GraphError(f"the attributes {missing} are required and missing")
     if not operator.variadic and len(inputs) > len(operator.inputs) and not operator.host:
-        raise GraphError(
-            f"received {len(inputs)} inputs, expected at most {len(operator.inputs)}"
-        )
+        raise GraphError(f"received {len(inputs)} inputs, expected at most {len(operator.inputs)}")
     repeated = "num_outputs" in operator.attributes  # as many outputs as the node names
     if len(proto.output) > operator.outputs and not operator.host and not repeated:
         raise GraphError(

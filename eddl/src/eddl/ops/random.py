@@ -54,9 +54,7 @@ def _random_body(node: Node) -> Sequence[Value]:
                   stream=node.attributes["stream"])  # fmt: skip
 
 
-def _drawn(
-    node: Node, ratio: Value, step: Any, *, seed: int, stream: int = 0
-) -> Sequence[Value]:
+def _drawn(node: Node, ratio: Value, step: Any, *, seed: int, stream: int = 0) -> Sequence[Value]:
     x = node.inputs[0]
     assert x is not None
     number = apply("Uniform", step, domain=PRIVATE, shape=x.type.sizes, seed=seed or 0,

@@ -52,8 +52,8 @@ def _activation(name: str, alpha: float | None, beta: float | None) -> Callable[
         case "affine":
             return lambda x: x * float(1.0 if a is None else a) + float(b or 0.0)
         case "scaledtanh":
-            return lambda x: apply("Tanh", x * float(1.0 if b is None else b)) * float(
-                1.0 if a is None else a
+            return lambda x: (
+                apply("Tanh", x * float(1.0 if b is None else b)) * float(1.0 if a is None else a)
             )
         case "leakyrelu":
             return lambda x: apply("LeakyRelu", x, alpha=0.01 if a is None else float(a))
@@ -245,10 +245,9 @@ def _with_states_first(node: Node) -> Node:
     """The node as layout 0 has it: initial states [D, N, H]."""
     inputs = list(node.inputs)
     for index in (5, 6):
-        if index < len(inputs) and inputs[index] is not None and node.op == "LSTM" or index == 5:
-            value = inputs[index] if index < len(inputs) else None
-            if value is not None:
-                inputs[index] = apply("Transpose", value, perm=(1, 0, 2))
+        value = inputs[index] if index < len(inputs) else None
+        if value is not None and (index == 5 or node.op == "LSTM"):
+            inputs[index] = apply("Transpose", value, perm=(1, 0, 2))
     types = [v.type for v in node.outputs]
     return Node(node.op, inputs, types, node.attributes, label=node.label)
 

@@ -78,7 +78,8 @@ class Operator:
     gradient is `None` where nothing flows back. `body(node)` gives the outputs in other operators.
     `constant_inputs` must be known when a program is compiled. `float32` marks operators that
     compute in float32 whatever the network's precision. `host` marks operators that only the
-    evaluator runs, since their results' shapes depend on data or they are no tensors. `upgrades` maps an opset to the function
+    evaluator runs, since their results' shapes depend on data or they are no tensors. `upgrades`
+    maps an opset to the function
     `(attributes, inputs) -> (attributes, inputs)` that brings the form before it to its own.
     """
 

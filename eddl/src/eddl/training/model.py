@@ -146,9 +146,7 @@ class Model:
         output = surgery.find_value(self, name)
         return Model(surgery.inputs_of(self, [output]), output, name=self.name)
 
-    def replace_head(
-        self, name: str, build: Callable[[Value], Value], *, seed: int = 0
-    ) -> Model:
+    def replace_head(self, name: str, build: Callable[[Value], Value], *, seed: int = 0) -> Model:
         """The network up to a layer or value, and from there what `build` makes of it.
 
         Parameters: `name`, where to cut; `build`, a function of symbolic tensors; `seed`, of the

@@ -54,8 +54,10 @@ def findings(model: Model) -> list[Finding]:
         )  # fmt: skip
     convolutions = [n for n in nodes if n.op == "Conv"]
     biased = [n for n in convolutions if len(n.inputs) > 2 and n.inputs[2] is not None]
-    if len(convolutions) > 3 and len(biased) == len(convolutions) and not any(
-        n.op in NORMS for n in nodes
+    if (
+        len(convolutions) > 3
+        and len(biased) == len(convolutions)
+        and not any(n.op in NORMS for n in nodes)
     ):
         found.append(
             Finding("batch norm folded", _names(model, biased[:3]),
@@ -92,15 +94,15 @@ def repaired(model: Model) -> tuple[list[Value], list[Value]]:
                 Type(value.dtype, ("batch", *value.shape[1:])), name=model.names[value]
             )
     for node in model.graph.nodes:
-        for index, value in enumerate(node.inputs):
+        for index, read in enumerate(node.inputs):
             if (
-                isinstance(value, Constant)
+                isinstance(read, Constant)
                 and index in WEIGHTED.get(node.op, ())
-                and value.dtype.kind == "f"
-                and value.rank > 0
-                and value not in leaves
+                and read.dtype.kind == "f"
+                and read.rank > 0
+                and read not in leaves
             ):
-                leaves[value] = _learned(value, f"{model.node_name(node)}.{index}")
+                leaves[read] = _learned(read, f"{model.node_name(node)}.{index}")
     graph = model.graph.transform(lambda node, inputs: copy_node(node, inputs), leaves)
     return [leaves.get(v, v) for v in model.inputs], list(graph.outputs)
 

@@ -89,7 +89,9 @@ def scan(backend: ArrayBackend, node: Node, inputs: Sequence[Any]) -> list[Any]:
     backwards = _per(node.attributes["scan_input_directions"], count)
     lengths = {x.shape[axis] for x, axis in zip(scanned, axes, strict=True)}
     if len(lengths) != 1:
-        raise ShapeError(f"Scan: received inputs of {sorted(lengths)} steps, expected equal numbers")
+        raise ShapeError(
+            f"Scan: received inputs of {sorted(lengths)} steps, expected equal numbers"
+        )
     moved = [
         np.flip(np.moveaxis(x, axis, 0), 0) if back else np.moveaxis(x, axis, 0)
         for x, axis, back in zip(scanned, axes, backwards, strict=True)
