@@ -17,15 +17,19 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
+from eddl import devices
 from eddl.errors import EddlError, FileError, GraphError, ShapeError
 from eddl.graph import Constant, Dim, Graph, Input, Label, Node, Opaque, State, Type, Value
 from eddl.onnx.legacy import modernised
 from eddl.onnx.names import from_onnx, to_onnx
-from eddl.ops.table import OPSET, PRIVATE, REQUIRED, TABLE, Operator, find, infer
+from eddl.ops.table import OPSET, PRIVATE, REQUIRED, TABLE, Operator, entry, find, infer
 
 Array = np.ndarray[Any, Any]
 STATE_SLOTS = {"BatchNormalization": (3, 4)}
 """Inputs that hold running statistics, not parameters."""
+
+FOLD_LIMIT = 1 << 12
+"""Elements of a constant that is computed while reading; larger ones wait for the compiler."""
 
 DEPTH = 32
 """Subgraphs and functions nested deeper than this are refused."""
@@ -160,7 +164,8 @@ class Reader:
         types += [Opaque()] * (len(proto.output) - len(types))
         label = Label(proto.op_type, proto.name or None)
         made = Node(proto.op_type, inputs, types, complete, domain=domain, label=label)
-        _define(proto, made.outputs, scope)
+        folded = _folded(made) if operator.outputs == 1 else None
+        _define(proto, made.outputs if folded is None else [folded], scope)
 
     def _gradient(self, proto: onnx.NodeProto, name: str, scope: Scope) -> Sequence[Value]:
         """ONNX's own derivative: of the value named `y` by those named `xs`."""
@@ -268,6 +273,23 @@ def _substitute(node: onnx.NodeProto, given: Mapping[str, AttributeProto]) -> No
     copies = [AttributeProto.FromString(a.SerializeToString()) for a in kept]
     del node.attribute[:]
     node.attribute.extend(copies)
+
+
+def _folded(node: Node) -> Constant | None:
+    """The result of a small node over constants: shapes that exporters compute step by step."""
+    inputs = [value for value in node.inputs if value is not None]
+    result = node.outputs[0].type
+    if (
+        not inputs
+        or entry(node).host
+        or not all(isinstance(value, Constant) for value in inputs)
+        or not result.static
+        or result.count > FOLD_LIMIT
+    ):
+        return None
+    data = [value.data if isinstance(value, Constant) else None for value in node.inputs]
+    (found,) = devices.backend("cpu").evaluate(node, data)[:1]
+    return Constant(found) if isinstance(found, np.ndarray) else None
 
 
 def _function(

@@ -1,8 +1,8 @@
 """Rows of every operator, a file a family; `test_operators.py` runs them all."""
 
-from . import core, recurrent
+from . import core, indexing, math, norms, quantization, recurrent, signal, spatial
 from .row import Row
 
-ROWS: list[Row] = [*core.ROWS, *recurrent.ROWS]
+ROWS: list[Row] = [*core.ROWS, *indexing.ROWS, *norms.ROWS, *recurrent.ROWS, *spatial.ROWS, *math.ROWS, *quantization.ROWS, *signal.ROWS]
 
 __all__ = ["ROWS", "Row"]

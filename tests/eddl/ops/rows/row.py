@@ -27,6 +27,8 @@ class Row:
     outputs: int = 1
     oracle: str = "onnx.reference"
     """"onnxruntime" where onnx.reference 1.23 is wrong: auto_pad with strides."""
+    opset: int = 21
+    """Which form the oracle takes: that of operators which are newer, or gone by 21."""
 
     @property
     def name(self) -> str:

@@ -1,0 +1,23 @@
+"""Rows of normalizations over layers, groups, instances and near channels."""
+
+from __future__ import annotations
+
+from .row import Row, positive, spread
+
+ROWS: list[Row] = [
+    Row("LayerNormalization", lambda r: [spread(r, 3, 4), positive(r, 4), spread(r, 4)],
+        {"epsilon": 1e-3}),
+    Row("LayerNormalization", lambda r: [spread(r, 2, 3, 4), positive(r, 3, 4)], {"axis": 1}),
+    Row("InstanceNormalization", lambda r: [spread(r, 2, 3, 4), positive(r, 3), spread(r, 3)],
+        {"epsilon": 1e-3}),
+    Row("InstanceNormalization", lambda r: [spread(r, 1, 2, 3, 2, 2), positive(r, 2),
+                                            spread(r, 2)]),
+    Row("GroupNormalization", lambda r: [spread(r, 2, 6, 3), positive(r, 6), spread(r, 6)],
+        {"num_groups": 2, "epsilon": 1e-3}, oracle="onnxruntime"),
+    Row("GroupNormalization", lambda r: [spread(r, 1, 4, 3, 2), positive(r, 4), spread(r, 4)],
+        {"num_groups": 4}, oracle="onnxruntime"),
+    Row("LRN", lambda r: [10 * spread(r, 2, 5, 3, 2)],
+        {"size": 3, "alpha": 0.3, "beta": 0.6, "bias": 1.5}, oracle="onnxruntime"),
+    Row("LRN", lambda r: [10 * spread(r, 1, 5, 2, 2)], {"size": 4, "alpha": 0.2},
+        oracle="onnxruntime"),
+]  # fmt: skip
