@@ -36,6 +36,10 @@ class DeviceError(EddlError, RuntimeError):
     """A device that is not there or cannot do what was asked."""
 
 
+class MemoryLimitError(EddlError, MemoryError):
+    """More memory is needed than there is, or than was allowed."""
+
+
 class FileError(EddlError, ValueError):
     """A file that is missing, damaged or of another kind than expected."""
 

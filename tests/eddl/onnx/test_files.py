@@ -174,6 +174,18 @@ def test_what_cannot_be_held_is_refused_and_named(case):
     assert "\n" not in str(error.value)
 
 
+def test_a_graph_that_does_not_fit_is_refused_before_anything_is_allocated():
+    """2^40 elements, asked for by a file of two hundred bytes."""
+    size = numpy_helper.from_array(np.asarray([1 << 20, 1 << 20, 3], np.int64), "size")
+    nodes = [
+        helper.make_node("Expand", ["x", "size"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["y"], keepdims=0),
+    ]
+    net = eddl.load(proto(nodes, [size]).SerializeToString())
+    with pytest.raises(eddl.MemoryLimitError, match="are free"):
+        net.predict(np.zeros((1, 3), "float32"))
+
+
 def test_files_that_are_none(tmp_path):
     path = tmp_path / "text.onnx"
     with pytest.raises(EddlError, match="cannot be read"):

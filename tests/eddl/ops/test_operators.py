@@ -71,7 +71,7 @@ def run(inputs: list[Value], outputs: list[Value], arrays: list[np.ndarray]) -> 
 
 def reference(row: Row, dtype: str) -> list[np.ndarray]:
     arrays = [typed(a, dtype) for a in row.inputs(np.random.default_rng(0))]
-    names = [f"x{i}" for i in range(len(arrays))]
+    names = [f"x{i}" if a.size else "" for i, a in enumerate(arrays)]  # empty: left out
     outputs = [f"y{i}" for i in range(row.outputs)]
     attributes = {
         k: to_onnx(v) if k == "to" else (list(v) if isinstance(v, tuple) else v)
@@ -82,11 +82,11 @@ def reference(row: Row, dtype: str) -> list[np.ndarray]:
         [helper.make_node(row.op, names, outputs, **attributes)],
         "row",
         [helper.make_tensor_value_info(n, to_onnx(a.dtype), a.shape)
-         for n, a in zip(names, arrays, strict=True)],
+         for n, a in zip(names, arrays, strict=True) if n],
         [onnx.ValueInfoProto(name=o) for o in outputs],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", row.opset)], ir_version=10)
-    fed = dict(zip(names, arrays, strict=True))
+    fed = {n: a for n, a in zip(names, arrays, strict=True) if n}
     if row.oracle == "onnxruntime":
         return InferenceSession(model.SerializeToString()).run(None, fed)
     return ReferenceEvaluator(model).run(None, fed)

@@ -13,20 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from eddl.graph import Node, Type, Value, arithmetic
+from eddl.graph import Constant, Node, Type, Value, arithmetic
 from eddl.ops.shapes import broadcast, sum_to
 from eddl.ops.table import Call, Gradients, Operator, apply, register
 
 FUNCTIONS = frozenset(
     {"abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bit_and", "bit_not", "bit_or"}
-    | {"bit_xor", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "fmod", "isinf", "isnan"}
+    | {"bit_xor", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "isinf", "isnan"}
     | {"log", "log1p", "maximum", "minimum", "modulo", "power", "round", "shift_left"}
-    | {"shift_right", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "truncated", "where"}
+    | {"shift_right", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "truncated"}
+    | {"truncated_modulo", "where"}
 )
 """The functions a formula may call.
 
-`truncated(a, b)` is integer division towards zero, `modulo` the remainder of the division that
-rounds down, `fmod` of the one that rounds towards zero; `round` takes halves to the even number.
+`truncated(a, b)` is integer division towards zero, `truncated_modulo` its remainder and `modulo`
+the remainder of the division that rounds down; `round` takes halves to the even number.
 Shifts by no less than the width leave what the sign bit's extension gives.
 """
 
@@ -153,6 +154,15 @@ def _clip_formula(node: Node) -> str:
     return expression
 
 
+def _bounds_to_inputs(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:
+    """Before opset 11 the bounds of Clip were attributes."""
+    x = inputs[0]
+    assert x is not None
+    dtype = np.dtype("float32") if x.type.opaque else x.dtype
+    bounds = [attributes.pop(name, None) for name in ("min", "max")]
+    return attributes, [x, *(None if b is None else Constant(np.asarray(b, dtype)) for b in bounds)]
+
+
 def _clip_gradient(node: Node, g: Value) -> Gradients:
     x, *bounds = node.inputs
     assert x is not None
@@ -178,6 +188,8 @@ def _divide(node: Node) -> str:
 
 
 def _power_gradient(x: Value, y: Value, z: Value, g: Value) -> tuple[Value | None, Value | None]:
+    if x.dtype.kind in "iu":
+        return None, None
     safe = apply("Where", apply("Greater", x, 0.0), x, 1.0)  # log of nothing but positive bases
     dx = g * y * x ** (y - 1.0) if x.dtype == y.dtype else None
     return dx, g * z * apply("Log", safe)
@@ -189,7 +201,7 @@ def flat(node: Node, g: Value) -> Gradients:
 
 
 def _mod_formula(node: Node) -> str:
-    return "fmod(A, B)" if node.attributes["fmod"] else "modulo(A, B)"
+    return "truncated_modulo(A, B)" if node.attributes["fmod"] else "modulo(A, B)"
 
 
 def _mod_gradient(a: Value, b: Value, y: Value, g: Value) -> tuple[Value | None, Value | None]:
@@ -259,7 +271,8 @@ elementwise("Max", "X*", _fold("maximum({}, {})"), _extreme_gradient, since=8)
 elementwise("Min", "X*", _fold("minimum({}, {})"), _extreme_gradient, since=8)
 elementwise("Sum", "X*", _fold("{} + {}"), _sum_gradient, since=8)
 elementwise("Mean", "X*", _mean_formula, _mean_gradient, since=8)
-elementwise("Clip", "input min? max?", _clip_formula, _clip_gradient, since=12)
+elementwise("Clip", "input min? max?", _clip_formula, _clip_gradient, since=12,
+            upgrades={11: _bounds_to_inputs})  # fmt: skip
 elementwise("Where", "condition X Y", "where(condition, X, Y)", _where_gradient, rule=_where,
             since=9)  # fmt: skip
 elementwise("Equal", "A B", "A == B", rule=boolean, since=7)

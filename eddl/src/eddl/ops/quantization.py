@@ -182,7 +182,7 @@ def _qlinear_conv_body(node: Node) -> Sequence[Value]:
     kernels = _centred(w, _filters(zero_w, w.rank))
     inputs = (_centred(x, zero_x), kernels, *(() if bias is None else (bias,)))
     total = make_node("Conv", *inputs, **node.attributes).outputs[0]
-    factor = scale_x * scale_w / scale
+    factor = _to(scale_x, FLOAT32) * _to(scale_w, FLOAT32) / _to(scale, FLOAT32)
     if factor.rank:
         factor = apply("Reshape", factor, integers([-1, *[1] * (x.rank - 2)]))
     return [_saturated(_to(total, FLOAT32) * factor, _to(zero, FLOAT32), zero.dtype)]

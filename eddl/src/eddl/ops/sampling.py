@@ -83,7 +83,8 @@ def _axis_taps(
 ) -> list[tuple[Value, Value | None, Value | None]]:
     """For each tap along an axis: its index, its weight, and where it lies inside the data."""
     x = apply("Round", x) if mode == "nearest" else x
-    x = _bounded(x, size, padding, borders)
+    if mode != "cubic":  # whose taps alone are brought inside, as in PyTorch and onnxruntime
+        x = _bounded(x, size, padding, borders)
     base = apply("Floor", x)
     found = []
     for offset, weight in zip(_TAPS[mode], _weights(x - base, mode), strict=True):

@@ -22,6 +22,7 @@ def _convolution(r: Generator) -> list[np.ndarray]:
             r.integers(-100, 100, 4).astype(np.int32)]  # fmt: skip
 
 
+# onnxruntime: onnx.reference does not spread a zero point a column, and rounds after the shift.
 ROWS: list[Row] = [
     Row("QuantizeLinear", lambda r: [spread(r, 3, 4), np.array(0.011), np.uint8(9)]),
     Row("QuantizeLinear", lambda r: [spread(r, 3, 4, 2), positive(r, 4) * 0.01,
@@ -33,7 +34,7 @@ ROWS: list[Row] = [
     Row("DequantizeLinear", lambda r: [_bytes(r, 3, 7), positive(r, 3, 3), _bytes(r, 3, 3)],
         {"axis": -1, "block_size": 3}),
     Row("MatMulInteger", lambda r: [_bytes(r, 3, 4), _bytes(r, 4, 5)]),
-    Row("MatMulInteger", lambda r: [_bytes(r, 3, 4), _bytes(r, 4, 5), _bytes(r, 3),
+    Row("MatMulInteger", lambda r: [_bytes(r, 3, 4), _bytes(r, 4, 5), np.uint8(9),
                                     _bytes(r, 5)], oracle="onnxruntime"),
     Row("QLinearMatMul", _product),
     Row("ConvInteger", lambda r: [_bytes(r, 2, 3, 6, 5), _bytes(r, 4, 3, 3, 3), np.uint8(7),

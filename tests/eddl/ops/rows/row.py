@@ -26,7 +26,9 @@ class Row:
     """Inputs given as constants, as axes and shapes are."""
     outputs: int = 1
     oracle: str = "onnx.reference"
-    """"onnxruntime" where onnx.reference 1.23 is wrong: auto_pad with strides."""
+    """"onnxruntime" where onnx.reference 1.23 is wrong (auto_pad with strides, paddings of LpPool,
+    LRN with fewer samples than channels), lacks the operator, asks for more than the standard, or
+    computes in float32 for float64."""
     opset: int = 21
     """Which form the oracle takes: that of operators which are newer, or gone by 21."""
 

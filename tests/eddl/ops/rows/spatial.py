@@ -21,8 +21,9 @@ NONE = np.zeros(0)
 
 
 def _resize(shape: tuple[int, ...], scales: tuple[float, ...], **attributes: Any) -> Row:
+    oracle = "onnxruntime" if attributes.get("mode") == "cubic" else "onnx.reference"
     return Row("Resize", lambda r: [spread(r, *shape), NONE, np.array(scales)], attributes,
-               constant=(1, 2))  # fmt: skip
+               constant=(1, 2), oracle=oracle)  # fmt: skip
 
 
 def _sizes(shape: tuple[int, ...], sizes: tuple[int, ...], **attributes: Any) -> Row:
@@ -78,9 +79,12 @@ SAMPLING = [
     _grid_row((1, 2, 3, 4, 3), (1, 2, 2, 3, 3)),
     _grid_row((1, 1, 3, 4, 3), (1, 2, 2, 2, 3), mode="nearest", padding_mode="border"),
     Row("DeformConv", _deform, {"group": 2, "offset_group": 2, "strides": (2, 2),
-                                "pads": (1, 0, 1, 0), "kernel_shape": (3, 2)}),
+                                "pads": (1, 0, 1, 0), "kernel_shape": (3, 2)},
+        oracle="onnxruntime"),
     Row("DeformConv", lambda r: [spread(r, 1, 2, 5, 5), spread(r, 3, 2, 2, 2),
-                                 r.uniform(-0.9, 0.9, (1, 8, 3, 3))], {"dilations": (2, 2)}),
+                                 r.uniform(-0.9, 0.9, (1, 8, 3, 3))],
+        {"dilations": (2, 2), "kernel_shape": (2, 2), "pads": (0, 0, 0, 0), "strides": (1, 1)},
+        oracle="onnxruntime"),
     *(Row("RoiAlign", lambda r: [spread(r, 2, 3, 6, 5), ROIS, ints(0, 1, 1)],
           {"output_height": 3, "output_width": 2, **a}, constant=(1,))
       for a in ({"sampling_ratio": 2}, {"spatial_scale": 0.5},
@@ -94,7 +98,7 @@ SAMPLING = [
     Row("MaxRoiPool", lambda r: [spread(r, 2, 2, 6, 7), np.array([[0.0, 1, 1, 5, 4],
                                  [1, 0, 2, 6, 5], [1, 3, 3, 3, 3]])],
         {"pooled_shape": (2, 3)}, constant=(1,), oracle="onnxruntime"),
-    Row("Col2Im", lambda r: [spread(r, 2, 12, 12), ints(4, 5), ints(2, 3)], constant=(1, 2)),
+    Row("Col2Im", lambda r: [spread(r, 2, 12, 9), ints(4, 5), ints(2, 3)], constant=(1, 2)),
     Row("Col2Im", lambda r: [spread(r, 1, 4, 9), ints(6, 6), ints(2, 2)],
         {"strides": (2, 2), "dilations": (2, 1), "pads": (1, 0, 1, 0)}, constant=(1, 2)),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from eddl.backends.array.memory import require
 from eddl.backends.array.threads import Threads, available
 from eddl.compiler.protocol import Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
@@ -58,7 +59,8 @@ class ArrayBackend:
         return (Pattern((node.op,), lambda nodes: make(self, nodes[0])),)
 
     def allocate(self, nbytes: int) -> Array:
-        """Aligned bytes, not initialised."""
+        """Aligned bytes, not initialised; `MemoryLimitError` where there are not so many."""
+        require(nbytes, "the values of this graph")
         memory = np.empty(nbytes + self.alignment, np.uint8)
         start = -memory.ctypes.data % self.alignment
         return memory[start : start + nbytes]

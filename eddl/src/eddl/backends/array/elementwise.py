@@ -37,7 +37,7 @@ _NAMES = {"abs": "absolute", "acos": "arccos", "acosh": "arccosh", "asin": "arcs
           "asinh": "arcsinh", "atan": "arctan", "atanh": "arctanh", "bit_and": "bitwise_and",
           "bit_not": "invert", "bit_or": "bitwise_or", "bit_xor": "bitwise_xor",
           "modulo": "remainder", "round": "rint", "shift_left": "left_shift",
-          "shift_right": "right_shift"}  # fmt: skip
+          "shift_right": "right_shift", "truncated_modulo": "fmod"}  # fmt: skip
 
 Operand = tuple[str, Any]
 """("input", index), ("register", index) or ("number", value)."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import Array, ArrayBackend
+from eddl.backends.array.memory import require
 from eddl.errors import DeviceError, GraphError
 from eddl.graph import Constant, Graph, Node, State, Value
 from eddl.ops.table import entry, infer
@@ -81,6 +82,7 @@ def evaluate_node(backend: ArrayBackend, node: Node, inputs: Sequence[Any]) -> l
         source = arrays[offer.views[0]]
         assert source is not None
         return [source.reshape(copy.outputs[0].type.sizes)]
+    require(sum(v.type.nbytes for v in copy.outputs), f"the results of {node.op}")
     outputs = [np.empty(v.type.sizes, v.dtype) for v in copy.outputs]
     workspace = backend.allocate(offer.workspace) if offer.workspace else None
     with np.errstate(all="ignore"):
