@@ -31,7 +31,7 @@ def train_unet(
     epochs: Annotated[int, Range(1, 100_000), "passes over the training slices"] = 32,
     batch: Annotated[int, Range(1, 1024), "slices a step"] = 4,
     filters: Annotated[int, Range(1, 512), "filters of the first level"] = 12,
-    depth: Annotated[int, Range(1, 8), "levels below the first"] = 4,
+    depth: Annotated[int, Range(1, 8), "levels, each half as fine as the one above"] = 4,
     rate: Annotated[
         float, Range(0, 1), "the highest learning rate of the one-cycle schedule"
     ] = 3e-3,
@@ -58,8 +58,9 @@ def train_unet(
     classes = len(slices.organs) + 1
     logits = eddl.zoo.unet(x, classes=classes, filters=filters, depth=depth)
     network = eddl.Model(x, logits, seed=seed)
+    optimizer: Any = eddl.Adam(eddl.OneCycle(peak=rate, steps=epochs * len(loader)))
     network.build(
-        optimizer=eddl.Adam(eddl.OneCycle(peak=rate, steps=epochs * len(loader))),
+        optimizer=optimizer,
         loss="dice_cross_entropy",
         metrics=["dice"],
         device=device,
