@@ -21,14 +21,6 @@ LIVER, SPLEEN, KIDNEY, BONE = 5, 1, 2, 30
 HU = {0: 20, LIVER: 120, SPLEEN: 200, KIDNEY: 60, BONE: 700}
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave out what takes minutes, unless markers are chosen on the command line."""
-    if not config.option.markexpr:
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes; run with -m slow"))
-
-
 def phantom(shape, seed):
     """HU and labels of a body in RAS+ voxels x, y, z; organs lie at fractions of its extent."""
     rng = np.random.default_rng(seed)

@@ -58,9 +58,8 @@ def train_unet(
     classes = len(slices.organs) + 1
     logits = eddl.zoo.unet(x, classes=classes, filters=filters, depth=depth)
     network = eddl.Model(x, logits, seed=seed)
-    optimizer: Any = eddl.Adam(eddl.OneCycle(peak=rate, steps=epochs * len(loader)))
     network.build(
-        optimizer=optimizer,
+        optimizer=eddl.Adam(eddl.OneCycle(peak=rate, steps=epochs * len(loader))),
         loss="dice_cross_entropy",
         metrics=["dice"],
         device=device,
