@@ -1,4 +1,4 @@
-"""Who may know whom: only the room `operations` imports ecvl and eddl; the package loads neither."""
+"""Who may know whom: only `operations` imports ecvl and eddl, and the package loads neither."""
 
 import ast
 import subprocess

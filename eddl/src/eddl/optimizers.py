@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from eddl.errors import AttributeValueError
 from eddl.graph import Value
@@ -19,8 +19,13 @@ from eddl.schedules import Schedule
 class Optimizer(Protocol):
     """What an optimizer is: `slots` names the vectors it keeps beside the parameters."""
 
-    learning_rate: float | Schedule
-    slots: tuple[str, ...]
+    @property
+    def learning_rate(self) -> float | Schedule:
+        """The rate, or a function that gives it for a step."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of what it keeps."""
 
     def update(
         self,
@@ -56,7 +61,7 @@ class Adam:
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    slots = ("mean", "square")
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
@@ -94,7 +99,7 @@ class SGD:
 
     learning_rate: float | Schedule = 1e-2
 
-    slots = ()
+    slots: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)

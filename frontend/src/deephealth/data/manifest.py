@@ -74,7 +74,7 @@ def names() -> list[str]:
 
 
 def manifest(name: str) -> Manifest:
-    """The manifest of a name that comes with the toolkit, or of a manifest file's path.
+    """The manifest of a name that comes with the toolkit.
 
     >>> [member.file for member in manifest("totalsegmentator").members][:2]
     ['first/ct.nii.gz', 'first/labels.nii.gz']
@@ -82,9 +82,17 @@ def manifest(name: str) -> Manifest:
     if name in names():
         text = resources.files("deephealth.data").joinpath(f"{name}.yml").read_bytes()
         return parse(plain.parse(text))
-    if name.endswith((".yml", ".yaml", ".json")):
-        return parse(plain.read(Path(name)))
     raise DeepHealthError(f"unknown data {name!r}; choose one of {', '.join(names())}")
+
+
+def load(path: Path) -> Manifest:
+    """A manifest from a YAML or JSON file.
+
+    >>> load(Path("missing.yml"))
+    Traceback (most recent call last):
+    deephealth.errors.DocumentError: missing.yml cannot be read: ...
+    """
+    return parse(plain.read(path))
 
 
 def parse(content: Any) -> Manifest:

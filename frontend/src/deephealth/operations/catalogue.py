@@ -33,6 +33,19 @@ class Operation:
 
     `version` counts changes of what it computes: raising it makes cached results of older versions
     unused. `cached` is False where running it is the point (fetching, writing).
+
+    >>> from typing import Annotated
+    >>> def repeat(*, word: Annotated[str, "the word"], times: Annotated[int, "how often"] = 2): ...
+    >>> read = signature.read(repeat)
+    >>> one = Operation("repeat", "say a word again", repeat, *vars(read).values())
+    >>> print(one.usage)
+    repeat: say a word again
+      set  word (required): the word
+      set  times (default 2): how often
+    >>> one.schema["required"], list(one.schema["properties"])
+    (['word'], ['word', 'times'])
+    >>> one.run(parameters={"times": 3}).reason
+    "repeat: the parameter 'word' is missing: the word"
     """
 
     name: str

@@ -32,7 +32,7 @@ def fetch_data(
     context: Context,
 ) -> FetchedData:
     """The folder with the files, how their labels group and split, and where they are from."""
-    found = data.manifest(str(manifest) if manifest is not None else name)
+    found = data.manifest(name) if manifest is None else data.load(manifest)
     with context.progress(found.bytes, f"fetching {found.package} {found.version}", "B") as move:
         path = data.fetch(found, folder, move=move)
     provenance = {

@@ -40,7 +40,12 @@ def read_labels(source: Source, *, member: Member = "") -> Labels:
 
 @operation("group_labels", help="gather label numbers into named groups")
 def group_labels(labels: Labels, groups: Groups) -> Labels:
-    """Labels 1, 2, ... in the order of the groups; what is in no group becomes background, 0."""
+    """Labels 1, 2, ... in the order of the groups; what is in no group becomes background, 0.
+
+    >>> labels = ecvl.Image(np.array([[[5, 7, 9]]], np.uint8), "zyx", kind="labels")
+    >>> np.asarray(group_labels(labels, {"liver": [5], "bones": [9, 8]})).tolist()
+    [[[1, 0, 2]]]
+    """
     array = np.asarray(labels)
     if array.min() < 0:
         raise DeepHealthError(f"received the label {array.min()}; expected labels of at least 0")

@@ -31,7 +31,7 @@ def train_unet(
     epochs: Annotated[int, Range(1, 100_000), "passes over the training slices"] = 32,
     batch: Annotated[int, Range(1, 1024), "slices a step"] = 4,
     filters: Annotated[int, Range(1, 512), "filters of the first level"] = 12,
-    depth: Annotated[int, Range(1, 8), "levels below the first"] = 4,
+    depth: Annotated[int, Range(1, 8), "levels, each half as fine as the one above"] = 4,
     rate: Annotated[
         float, Range(0, 1), "the highest learning rate of the one-cycle schedule"
     ] = 3e-3,

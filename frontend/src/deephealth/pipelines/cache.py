@@ -34,9 +34,16 @@ class Cache:
     """The results and the unfinished work of a run's steps, under one folder.
 
     >>> from tempfile import TemporaryDirectory
+    >>> from deephealth.operations import CATALOGUE
+    >>> fit = CATALOGUE["fit_rule"]
     >>> with TemporaryDirectory() as folder:
-    ...     Cache(Path(folder)).work("train", "0" * 64).name
-    'train-0000000000000000'
+    ...     cache = Cache(Path(folder))
+    ...     print(cache.work("rule", "0" * 64).name, cache.load("rule", "0" * 64, fit))
+    ...     print(cache.store("rule", "0" * 64, fit, {"rule": {"liver": {"low": 40.0}}}))
+    ...     print(cache.load("rule", "0" * 64, fit))
+    rule-0000000000000000 None
+    {'rule': {'liver': {'low': 40.0}}}
+    {'rule': {'liver': {'low': 40.0}}}
     """
 
     def __init__(self, folder: Path) -> None:

@@ -97,7 +97,7 @@ def _go_on(
 ) -> Document:
     if record.get("document") != document.hash:
         raise DeepHealthError(f"{out} holds a run of another document; choose another --out")
-    before = record["parameters"]
+    before = record.get("parameters", {})
     for name, value in (document.chosen or {}).items():
         if name not in free and before.get(name) != value:
             raise DeepHealthError(

@@ -17,7 +17,7 @@ AGREE, MISSED, EXTRA = "#2f9e44", "#1971c2", "#e03131"
 
 
 def curves(history: dict[str, list[float]]) -> str:
-    """The loss (left) and every other figure of a training by epoch, as an SVG data URI.
+    """The loss (left) and the metrics of a training by epoch, as an SVG data URI.
 
     >>> curves({"loss": [1.0, 0.5]})[:26]
     'data:image/svg+xml;base64,'
@@ -26,7 +26,11 @@ def curves(history: dict[str, list[float]]) -> str:
     from matplotlib.figure import Figure
 
     losses = {name: line for name, line in history.items() if "loss" in name}
-    others = {name: line for name, line in history.items() if name not in losses}
+    others = {
+        name: line
+        for name, line in history.items()
+        if name not in losses and name != "learning_rate"
+    }
     groups = [group for group in (losses, others) if group]
     with rc_context({"svg.hashsalt": "deephealth", "font.size": 10}):
         figure = Figure(figsize=(4.8 * max(len(groups), 1), 3.0), layout="constrained")
@@ -35,6 +39,7 @@ def curves(history: dict[str, list[float]]) -> str:
             for colour, (name, line) in zip(LINE_COLOURS, group.items(), strict=False):
                 axes.plot(range(1, len(line) + 1), line, label=name, color=colour, linewidth=1.8)
             axes.set_xlabel("epoch")
+            axes.set_ylim(bottom=0)
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(alpha=0.25)
             axes.legend(frameon=False)
