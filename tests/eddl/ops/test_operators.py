@@ -85,7 +85,9 @@ def reference(row: Row, dtype: str) -> list[np.ndarray]:
          for n, a in zip(names, arrays, strict=True) if n],
         [onnx.ValueInfoProto(name=o) for o in outputs],
     )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", row.opset)], ir_version=10)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", row.opset)], ir_version=10
+    )
     fed = {n: a for n, a in zip(names, arrays, strict=True) if n}
     if row.oracle == "onnxruntime":
         return InferenceSession(model.SerializeToString()).run(None, fed)

@@ -39,7 +39,7 @@ def fuse(graph: Graph) -> Graph:
             if value is None:
                 continue
             if inner and value.node is not None:
-                parts = {
+                parts: dict[str, ast.expr] = {
                     n: ast.Name(names.setdefault(v, f"X{len(names)}"))
                     for n, v in zip(_names(value.node), value.node.inputs, strict=True)
                     if v is not None

@@ -10,7 +10,16 @@ import numpy as np
 
 from eddl.graph import Constant, Dim, Node, Type, Value
 from eddl.ops.shapes import axes_of, broadcast, known, positive_axis, same, sum_to
-from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, axes_to_input, integers, register
+from eddl.ops.table import (
+    REQUIRED,
+    Call,
+    Gradients,
+    Operator,
+    apply,
+    axes_to_input,
+    integers,
+    register,
+)
 
 
 def _need(value: Value | None) -> Value:

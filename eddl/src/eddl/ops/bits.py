@@ -52,25 +52,26 @@ _CODES: dict[int, Any] = {
 
 def coded(code: Any) -> np.dtype[Any]:
     """The element type that an attribute names, be it by ONNX's code or as it is."""
-    return np.dtype(_CODES[code] if isinstance(code, int) else code)
+    named: np.dtype[Any] = np.dtype(_CODES[code] if isinstance(code, int) else code)
+    return named
 
 
 def floating(dtype: np.dtype[Any]) -> bool:
     """Whether numbers of a type have fractions."""
-    return dtype.kind in "fV" and dtype not in _WHOLE
+    return bool(dtype.kind in "fV" and dtype not in _WHOLE)
 
 
 def bit_width(dtype: np.dtype[Any]) -> int:
     """The number of bits of an element as ONNX counts them."""
     if dtype in NARROW:
-        info = ml_dtypes.finfo if floating(dtype) else ml_dtypes.iinfo
+        info: Any = ml_dtypes.finfo if floating(dtype) else ml_dtypes.iinfo
         return int(info(dtype).bits)
     return 8 * dtype.itemsize
 
 
 def _cast(call: Call) -> list[Type]:
     to = np.dtype(call.attributes["to"])
-    return [Opaque() if to == object else call.type(0).with_dtype(to)]
+    return [Opaque() if to.kind == "O" else call.type(0).with_dtype(to)]
 
 
 def _cast_formula(node: Node) -> str:
@@ -86,7 +87,7 @@ def _cast_gradient(node: Node, g: Value) -> Gradients:
 
 def _cast_like(call: Call) -> list[Type]:
     to = call.type(1).dtype
-    return [Opaque() if to == object else call.type(0).with_dtype(to)]
+    return [Opaque() if to.kind == "O" else call.type(0).with_dtype(to)]
 
 
 def _cast_like_body(node: Node) -> Sequence[Value]:

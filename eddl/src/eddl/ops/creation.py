@@ -45,7 +45,8 @@ def _eye_like(call: Call) -> list[Type]:
 
 def _eye_like_body(node: Node) -> Sequence[Value]:
     made = node.outputs[0].type
-    return [Constant(np.eye(*made.sizes, k=node.attributes["k"]).astype(made.dtype))]
+    rows, columns = made.sizes
+    return [Constant(np.eye(rows, columns, k=node.attributes["k"]).astype(made.dtype))]
 
 
 def _constant_of_shape(call: Call) -> list[Type]:

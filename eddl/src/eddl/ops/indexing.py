@@ -7,15 +7,14 @@ axis to the front. Indices get no gradient; negative ones count from the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from eddl.errors import GradientError
 from eddl.graph import Constant, Dim, Node, Type, Value
-from eddl.ops.shapes import known, positive_axis, same
-from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, integers, make_node, register
+from eddl.ops.shapes import positive_axis, same
+from eddl.ops.table import Call, Gradients, Operator, apply, integers, register
 
 Rule = Callable[[Call], Sequence[Type]]
 REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -31,7 +30,7 @@ def _need(value: Value | None) -> Value:
     return value
 
 
-def _turned(x: Value, perm: Sequence[int]) -> Value:
+def _turned(x: Value, perm: Iterable[int]) -> Value:
     return apply("Transpose", x, perm=tuple(int(i) for i in perm))
 
 
@@ -93,7 +92,7 @@ def full_indices(indices: Value, batch: int) -> Value:
     sizes = indices.type.sizes
     if not batch:
         return indices
-    grid = np.stack(np.indices(sizes[:batch]), -1)
+    grid = np.moveaxis(np.indices(sizes[:batch]), 0, -1)
     grid = grid.reshape(*sizes[:batch], *[1] * (len(sizes) - 1 - batch), batch)
     grid = np.broadcast_to(grid, (*sizes[:-1], batch)).astype(indices.dtype)
     return apply("Concat", np.ascontiguousarray(grid), indices, axis=-1)

@@ -11,7 +11,6 @@ from eddl.ops.resize import resample, transposed
 from eddl.ops.shapes import axes_of
 from eddl.ops.table import Call, Gradients, Operator, apply, integers, register
 
-
 PAD_MODES = ("constant", "edge", "reflect", "wrap")
 
 

@@ -130,7 +130,7 @@ def _counts(node: Node, windows: Windows, sizes: Sequence[int]) -> np.ndarray[An
         paddings = spatial(node.attributes, windows.kernel)[2] if explicit else windows.pads
     total = np.ones((), np.int64)
     for i, (size, count) in enumerate(zip(sizes, windows.output, strict=True)):
-        first = np.arange(count) * windows.strides[i] - windows.before[i]
+        first = np.arange(int(count or 0)) * windows.strides[i] - windows.before[i]
         taps = first[:, None] + np.arange(windows.kernel[i]) * windows.dilations[i]
         inside = (taps >= -paddings[i]) & (taps < size + paddings[rank + i])
         total = total[..., None] * np.maximum(inside.sum(axis=1), 1)

@@ -10,7 +10,6 @@ import numpy as np
 
 from eddl.graph import Node, Type, Value
 from eddl.ops.bits import NARROW, coded, floating
-
 from eddl.ops.shapes import known, positive_axis
 from eddl.ops.table import Call, Operator, apply, find, integers, make_node, register
 
@@ -29,7 +28,8 @@ def _optional(node: Node, index: int) -> Value | None:
 
 def limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     """The least and the greatest whole number of a type."""
-    info = ml_dtypes.iinfo(dtype) if dtype in NARROW else np.iinfo(dtype)
+    kind: Any = ml_dtypes.iinfo if dtype in NARROW else np.iinfo
+    info = kind(dtype)
     return float(info.min), float(info.max)
 
 
@@ -52,9 +52,13 @@ def _check(call: Call) -> None:
         return
     blocks = -(-size // block) if isinstance(size, int) else None
     wanted = [*x.shape[:axis], blocks, *x.shape[axis + 1 :]]
-    if block < 0 or scale.rank != x.rank or any(
-        isinstance(a, int) and isinstance(b, int) and a != b
-        for a, b in zip(wanted, scale.shape, strict=True)
+    if (
+        block < 0
+        or scale.rank != x.rank
+        or any(
+            isinstance(a, int) and isinstance(b, int) and a != b
+            for a, b in zip(wanted, scale.shape, strict=True)
+        )
     ):
         raise call.fail(f"a scale of shape {wanted} for blocks of {block} along axis {axis}")
 
@@ -83,7 +87,9 @@ def _spread(node: Node, scale: Value) -> Value:
         return apply("Reshape", scale, integers([]))
     axis, block = node.attributes["axis"] % len(sizes), node.attributes["block_size"]
     if not block:
-        return apply("Reshape", scale, integers([-1 if i == axis else 1 for i in range(len(sizes))]))
+        return apply(
+            "Reshape", scale, integers([-1 if i == axis else 1 for i in range(len(sizes))])
+        )
     shape = scale.type.sizes
     wide = [*shape[: axis + 1], block, *shape[axis + 1 :]]
     repeated = apply("Expand", apply("Unsqueeze", scale, integers([axis + 1])), integers(wide))

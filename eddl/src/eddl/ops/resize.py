@@ -6,7 +6,7 @@ Its gradient is the product with the transposed matrix, again a `Resample`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -90,7 +90,7 @@ def _cubic(distance: Array, a: float) -> Array:
     return found
 
 
-_ROUNDED = {
+_ROUNDED: Mapping[str, Callable[[Array], Array]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     "floor": np.floor,

@@ -192,7 +192,11 @@ def _deform_conv(call: Call) -> list[Type]:
     if call.given(4):
         same(call, call.type(4).shape[1], groups * taps, what="a mask for each tap")
     channels, each = x.shape[1], w.shape[1]
-    if isinstance(channels, int) and (channels % groups or channels != each * call.attributes["group"]):  # type: ignore[operator]
+    if isinstance(channels, int) and isinstance(each, int):
+        fits = channels % groups == 0 and channels == each * call.attributes["group"]
+    else:
+        fits = True
+    if not fits:
         raise call.fail("channels that group and offset_group divide")
     output = over(call.attributes, x.shape[2:], kernel).output
     for a, b in zip(output, offset.shape[2:], strict=True):
@@ -204,7 +208,7 @@ def _deform_conv_body(node: Node) -> Sequence[Value]:
     """Each tap is sampled where its offset moves it. Source: Dai et al. 2017, equation 2."""
     x, w, offset, bias, mask = (*node.inputs, None, None)[:5]
     x, w, offset = _need(x), _need(w), _need(offset)
-    (n, channels, *space), (filters, each, *kernel) = x.type.sizes, w.type.sizes
+    (n, _, *space), (filters, each, *kernel) = x.type.sizes, w.type.sizes
     groups, group = node.attributes["offset_group"], node.attributes["group"]
     output, taps, rank = node.outputs[0].type.sizes[2:], math.prod(kernel), len(kernel)
     strides, dilations, pads = spatial(node.attributes, kernel)

@@ -45,7 +45,7 @@ def _dft(call: Call) -> list[Type]:
     x = call.type(0)
     if x.rank < 2 or x.shape[-1] not in (1, 2):
         raise call.fail("a last axis of 1 (real) or 2 (real and imaginary)")
-    if call.given(1) and call.constant(1) is None or call.given(2) and call.constant(2) is None:
+    if any(call.given(index) and call.constant(index) is None for index in (1, 2)):
         raise call.fail("dft_length and axis as constants")
     given = _number(call.constant(2))
     axis = positive_axis(call, -2 if given is None else given, x.rank)
@@ -141,7 +141,7 @@ def _stft(call: Call) -> list[Type]:
 
 
 def _stft_body(node: Node) -> Sequence[Value]:
-    signal, step, window, _ = (*node.inputs, None, None)[:4]
+    signal, _, window, _ = (*node.inputs, None, None)[:4]
     assert signal is not None
     types = tuple(None if v is None else v.type for v in node.inputs)
     known = tuple(v.data if isinstance(v, Constant) else None for v in node.inputs)

@@ -24,9 +24,10 @@ def _split(call: Call) -> list[Type]:
         raise call.fail("split as a constant")
     parts: list[Dim]
     if given is not None:
-        parts = [int(n) for n in given.reshape(-1)]
-        if min(parts, default=0) < 0 or (isinstance(size, int) and sum(given) != size):  # type: ignore[type-var]
-            raise call.fail(f"split {parts} to add up to {size}")
+        numbers = [int(n) for n in given.reshape(-1)]
+        if min(numbers, default=0) < 0 or (isinstance(size, int) and sum(numbers) != size):
+            raise call.fail(f"split {numbers} to add up to {size}")
+        parts = [*numbers]
     elif not count or count < 1:
         raise call.fail("split, or num_outputs of at least 1")
     elif isinstance(size, int):
@@ -118,7 +119,6 @@ def _split_to_input(attributes: dict[str, Any], inputs: list[Value | None]) -> A
 _split_to_input.reads = ("split",)  # type: ignore[attr-defined]
 
 
-
 def _add(name: str, inputs: tuple[str, ...], infer: Any, body: Any, **fields: Any) -> None:
     register(Operator(name=name, inputs=inputs, infer=infer, body=body, **fields))
 
@@ -126,6 +126,9 @@ def _add(name: str, inputs: tuple[str, ...], infer: Any, body: Any, **fields: An
 _add("Split", ("input", "split?"), _split, _split_body, since=18, constant_inputs=(1,),
      attributes={"axis": 0, "num_outputs": None}, upgrades={13: _split_to_input})  # fmt: skip
 _add("Tile", ("input", "repeats"), _tile, _tile_body, since=13, constant_inputs=(1,))
-for _name, _body in (("DepthToSpace", _depth_to_space_body), ("SpaceToDepth", _space_to_depth_body)):
+for _name, _body in (
+    ("DepthToSpace", _depth_to_space_body),
+    ("SpaceToDepth", _space_to_depth_body),
+):
     _add(_name, ("input",), _blocks, _body, since=13,
          attributes={"blocksize": REQUIRED, "mode": "DCR"})  # fmt: skip

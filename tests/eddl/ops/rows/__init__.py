@@ -3,6 +3,15 @@
 from . import core, indexing, math, norms, quantization, recurrent, signal, spatial
 from .row import Row
 
-ROWS: list[Row] = [*core.ROWS, *indexing.ROWS, *norms.ROWS, *recurrent.ROWS, *spatial.ROWS, *math.ROWS, *quantization.ROWS, *signal.ROWS]
+ROWS: list[Row] = [
+    *core.ROWS,
+    *indexing.ROWS,
+    *norms.ROWS,
+    *recurrent.ROWS,
+    *spatial.ROWS,
+    *math.ROWS,
+    *quantization.ROWS,
+    *signal.ROWS,
+]
 
 __all__ = ["ROWS", "Row"]

@@ -51,5 +51,3 @@ def positive(r: Generator, *shape: int) -> np.ndarray:
 
 def ints(*values: int) -> np.ndarray:
     return np.asarray(values, np.int64)
-
-

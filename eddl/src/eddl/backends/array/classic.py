@@ -90,7 +90,7 @@ def tree_ensemble(backend: ArrayBackend, node: Node, inputs: Sequence[Any]) -> l
     members = _members(node, modes)
 
     def goes(nodes: Array, value: Array) -> Array:
-        result = np.isnan(value) & missing[nodes]
+        result: Array = np.isnan(value) & missing[nodes]
         for mode, compare in enumerate(_MODES):
             chosen = modes[nodes] == mode
             result[chosen] |= compare(value[chosen], splits[nodes[chosen]])
@@ -128,7 +128,7 @@ def _aggregate(attributes: Any, reached: Array, dtype: Any) -> Array:
     start = {2: limits.max, 3: limits.min}.get(how, 0)
     result = np.full((reached.shape[1], attributes["n_targets"]), start, dtype)
     functions[how].at(result, (np.arange(reached.shape[1]), targets), weights)
-    return result / dtype.type(len(reached)) if how == 0 else result
+    return np.asarray(result / dtype.type(len(reached)) if how == 0 else result)
 
 
 def _transformed(scores: Array, how: int) -> Array:
@@ -143,8 +143,8 @@ def _transformed(scores: Array, how: int) -> Array:
         case 2:
             return np.asarray(1 / (1 + np.exp(-scores)))
     raise AttributeValueError(
-        f"TreeEnsemble: received post_transform {how}, expected 0 (none), 1 (softmax), 2 (logistic) "
-        "or 3 (softmax of what is not 0)"
+        f"TreeEnsemble: received post_transform {how}, expected 0 (none), 1 (softmax), "
+        "2 (logistic) or 3 (softmax of what is not 0)"
     )
 
 

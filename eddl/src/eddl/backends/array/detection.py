@@ -75,10 +75,11 @@ def max_roi_pool(backend: ArrayBackend, node: Node) -> Offer:
             for r, (sample, *box) in enumerate(rois):
                 if not 0 <= sample < samples:
                     raise AttributeValueError(
-                        f"MaxRoiPool: received the batch index {sample}, expected 0 to {samples - 1}"
+                        f"MaxRoiPool: received the batch index {sample}, expected a number from 0 "
+                        f"to {samples - 1}"
                     )
                 rows, columns = (
-                    _bounds(*(int(np.floor(v * scale + 0.5)) for v in box[axis::2]), count, size)
+                    _bounds([int(np.floor(v * scale + 0.5)) for v in box[axis::2]], count, size)
                     for axis, count, size in ((1, bins[0], height), (0, bins[1], width))
                 )
                 first = (int(sample) * channels + np.arange(channels)) * height * width
@@ -98,13 +99,12 @@ def max_roi_pool(backend: ArrayBackend, node: Node) -> Offer:
     return Offer("regions", bind, optional=frozenset({1}))
 
 
-def _bounds(start: int, end: int, count: int, size: int) -> list[tuple[int, int]]:
+def _bounds(ends: Sequence[int], count: int, size: int) -> list[tuple[int, int]]:
     """The elements of each bin of a region along an axis, both ends of the region within it."""
+    start, end = ends
     step = max(end - start + 1, 1) / count
-    return [
-        tuple(
-            min(max(int(v) + start, 0), size)
-            for v in (np.floor(i * step), np.ceil((i + 1) * step))
-        )  # type: ignore[misc]
-        for i in range(count)
-    ]
+
+    def inside(place: float) -> int:
+        return min(max(int(place) + start, 0), size)
+
+    return [(inside(np.floor(i * step)), inside(np.ceil((i + 1) * step))) for i in range(count)]

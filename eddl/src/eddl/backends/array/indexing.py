@@ -96,9 +96,7 @@ def gather_nd(backend: ArrayBackend, node: Node) -> Offer:
             data, indices = inputs
             inner = data.shape[batch + indices.shape[-1] :]
             places = _row_places(node, data.shape, indices, batch)
-            backend.xp.take(
-                data.reshape(-1, *inner), places, axis=0, out=outputs[0], mode="clip"
-            )
+            backend.xp.take(data.reshape(-1, *inner), places, axis=0, out=outputs[0], mode="clip")
 
         return run
 

@@ -93,7 +93,7 @@ def max_pool(backend: ArrayBackend, node: Node) -> Offer:
 
 def _positions(un: Unfolding, shape: Sequence[int], chosen: Array, columns: int) -> Array:
     """The flat position in its plane of each window's chosen tap, by rows or by columns."""
-    offsets = np.stack(np.indices(un.kernel)).reshape(len(un.kernel), -1)
+    offsets = np.indices(un.kernel).reshape(len(un.kernel), -1)
     axes = list(range(len(un.kernel)))
     total: Any = 0
     for axis in reversed(axes) if columns else axes:

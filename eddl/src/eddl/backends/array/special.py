@@ -7,7 +7,7 @@ from typing import Any
 
 from eddl.backends.array.backend import Array
 
-# Source: the rational minimax approximation of Eigen (unsupported/SpecialFunctions), |error| < 4 ulp.
+# Source: the rational minimax approximation of Eigen (SpecialFunctions), off by less than 4 ulp.
 _SINGLE = (
     (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
      -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02),
@@ -39,10 +39,11 @@ _INVERSE_ROOT_PI = 0.56418958354775628695
 
 
 def _horner(coefficients: Sequence[float], x: Any) -> Any:
-    total = x * 0 + coefficients[0]
-    for coefficient in coefficients[1:]:
-        total *= x
+    total = x * coefficients[0]
+    for coefficient in coefficients[1:-1]:
         total += coefficient
+        total *= x
+    total += coefficients[-1]
     return total
 
 
