@@ -167,3 +167,15 @@ def test_summary_lists_nodes_and_parameters():
     text = small().summary()
     assert "Gemm" in text
     assert "131 parameters in 4 tensors" in text
+    assert "no fallbacks" in text
+
+
+def test_summary_counts_the_arithmetic_for_given_shapes():
+    x = eddl.Input((3, None, None))
+    net = eddl.Model(x, layers.relu(layers.conv(x, 8, 3, use_bias=False)))
+    text = net.summary((2, 3, 10, 10))
+    conv, relu = 2 * 2 * 8 * 100 * 27, 2 * 8 * 100
+    assert f"{conv:,}" in text
+    assert f"{conv + relu:,} FLOPs forward" in text
+    net.freeze()
+    assert "216 of them frozen" in net.summary()

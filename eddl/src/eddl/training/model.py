@@ -365,9 +365,15 @@ class Model:
         """Write the network as ONNX, whole or not at all, with the softmax the loss implies."""
         write_file(self, path, metadata={**self.metadata, **(metadata or {})}, opset=opset)
 
-    def summary(self) -> str:
-        """A table of the nodes with shapes and parameters."""
-        return summarise(self)
+    @property
+    def device(self) -> str:
+        """The device that `build` chose."""
+        return self._device
+
+    def summary(self, *shapes: Sequence[int]) -> str:
+        """A table of the nodes with output types and parameters, and, for `shapes` (one a model
+        input, with the batch axis), with sizes and arithmetic."""
+        return summarise(self, shapes)
 
     def memory_plan(self, *shapes: Sequence[int], target: Any = None) -> MemoryReport:
         """The bytes a training step will use, before the first one is run.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eddl.compiler import Program
+from eddl import devices
+from eddl.compiler import Program, specialise
 from eddl.errors import ShapeError
-from eddl.graph import State, Type
+from eddl.graph import Node, State, Type
+from eddl.ops.table import entry
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
@@ -69,19 +72,58 @@ def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) ->
     return MemoryReport(states, step.resident, program.plan.transient, program.plan.peak)
 
 
-def summarise(model: Model) -> str:
-    """One line a node: name, operator, output type, parameters."""
-    rows = []
-    counted: set[State] = set()
-    for node in model.graph.nodes:
+def summarise(model: Model, shapes: Sequence[Sequence[int]] = ()) -> str:
+    """One line a node: name, operator, output type, parameters; with shapes also its arithmetic."""
+    graph, labels = model.graph, {n.label: model.node_name(n) for n in model.graph.nodes}
+    if shapes:
+        types = {v: Type(v.dtype, s) for v, s in zip(model.inputs, shapes, strict=True)}
+        graph, _ = specialise(graph, types, devices.backend(model.device).evaluate)
+    rows, counted, total = [], set[State](), 0
+    for node in graph.nodes:
         fresh = [v for v in node.inputs if isinstance(v, State) and v not in counted]
         counted.update(fresh)
         count = sum(state.type.count for state in fresh if state.trainable)
-        name = model.node_name(node)
-        rows.append((name, node.op, repr(node.outputs[0].type), f"{count:,}" if count else ""))
-    head = ("name", "operator", "output", "parameters")
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
+        work = flops(node) if shapes else 0
+        total += work
+        rows.append(
+            (
+                labels.get(node.label, node.op),
+                node.op,
+                repr(node.outputs[0].type),
+                f"{count:,}" if count else "",
+                f"{work:,}" if work else "",
+            )
+        )
+    head = ("name", "operator", "output", "parameters", "FLOPs" if shapes else "")
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(5)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
              for row in (head, *rows)]  # fmt: skip
-    total = sum(state.type.count for state in model.parameters)
-    return "\n".join([*lines, f"{total:,} parameters in {len(model.parameters)} tensors"])
+    frozen = sum(s.type.count for s in model.states if s.trainable and s.frozen)
+    whole = sum(s.type.count for s in model.states if s.trainable)
+    learned = [s for s in model.states if s.trainable]
+    lines.append(f"{whole:,} parameters in {len(learned)} tensors"
+                 + (f", {frozen:,} of them frozen" if frozen else ""))  # fmt: skip
+    if shapes:
+        lines.append(f"{total:,} FLOPs forward")
+    kernels = devices.backend(model.device).name
+    dynamic = [labels.get(n.label, n.op) for n in graph.nodes if n.outputs[0].type.opaque]
+    how = f"node by node from {dynamic[0]} on" if dynamic else "no fallbacks"
+    lines.append(f"device {model.device} ({kernels}), {how}")
+    return "\n".join(lines)
+
+
+def flops(node: Node) -> int:
+    """Additions and multiplications of a node with static shapes; an elementwise one counts one a
+    number. Products count two for each pair."""
+    output = node.outputs[0].type
+    if not output.static:
+        return 0
+    data, weight = (*node.inputs, None, None)[:2]
+    if node.op in ("Conv", "ConvTranspose") and data is not None and weight is not None:
+        positions = output.count if node.op == "Conv" else data.type.count
+        return 2 * positions * math.prod(weight.type.sizes[1:])
+    if node.op in ("MatMul", "Gemm") and data is not None:
+        inner = data.type.sizes[0 if node.attributes.get("transA") else -1]
+        return 2 * output.count * inner
+    operator = entry(node)
+    return output.count if operator.formula or operator.float32 else 0

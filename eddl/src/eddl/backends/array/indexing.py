@@ -211,7 +211,7 @@ def unique(backend: ArrayBackend, node: Node, inputs: Sequence[Any]) -> list[Any
     axis = node.attributes["axis"]
     data = inputs[0].reshape(-1) if axis is None else inputs[0]
     found, first, inverse, counts = np.unique(
-        data, return_index=True, return_inverse=True, return_counts=True, axis=axis or 0
+        data, return_index=True, return_inverse=True, return_counts=True, axis=axis
     )
     inverse = inverse.reshape(-1)
     if not node.attributes["sorted"]:
