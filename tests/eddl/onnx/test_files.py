@@ -111,6 +111,40 @@ def test_shape_arithmetic_of_exporters_is_folded():
     assert net.train_batch(data, np.zeros((5, 4), "float32"))["loss"] == 36.0
 
 
+def test_a_known_condition_is_folded_and_its_branch_trains():
+    """Only the branch that is taken is left, its captured weights learn."""
+    branches = [
+        helper.make_graph(
+            [helper.make_node(op, ["x", "w"], ["out"])], op, [],
+            [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        )
+        for op in ("MatMul", "Add")
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["width"]),
+        helper.make_node("Equal", ["width", "three"], ["square"]),
+        helper.make_node("If", ["square"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.eye(3, dtype="float32"), "w"),
+        numpy_helper.from_array(np.asarray(1, np.int64), "one"),
+        numpy_helper.from_array(np.asarray(3, np.int64), "three"),
+    ]
+    net = eddl.load(proto(nodes, constants).SerializeToString())
+    x, y = eddl.Input((3,), name="x"), eddl.Input((3,), name="y")
+    data = np.random.default_rng(0).standard_normal((4, 3)).astype("float32")
+    np.testing.assert_allclose(net.predict(data), data, rtol=1e-6)
+    out = net(x)
+    value = eddl.ops.apply("ReduceSum", out * y, keepdims=0)
+    step = eddl.Step([x, y], [value], [(value, net.parameters, eddl.SGD(0.1))])
+    before = net.weights()["w"]
+    step(data, np.ones_like(data))
+    np.testing.assert_allclose(
+        net.weights()["w"], before - 0.1 * data.T @ np.ones((4, 3)), rtol=1e-5
+    )
+
+
 def proto(nodes, initializers=(), outputs=("y",), opset=17, inputs=None):
     graph = helper.make_graph(
         nodes, "g",

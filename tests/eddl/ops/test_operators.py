@@ -25,6 +25,7 @@ from .rows import ROWS, Row
 BACKEND = ArrayBackend(threads=2)
 WITHOUT_ROW = {
     "Gradients": "expanded by a pass; tests/eddl/compiler/test_differentiate.py",
+    "Fused": "made by a pass; tests/eddl/compiler/test_fuse.py",
     "Uniform": "random; the known answer stands in eddl.backends.array.random",
     "RandomDropout": "random; tests/eddl/training/test_dropout.py",
 }

@@ -30,11 +30,17 @@ def specialise(
     }
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        branch = _known_branch(node, inputs)
+        if branch is not None:
+            return branch.outputs if not branch.nodes else branch.transform(rewrite).outputs
         outputs = copy_node(node, inputs)
         if node.op == "Shape" and node.domain == "":
             start, end = node.attributes["start"], node.attributes["end"]
             assert inputs[0] is not None
             return [Constant(np.asarray(inputs[0].type.sizes[start:end], np.int64))]
+        if node.op == "Size" and node.domain == "":
+            assert inputs[0] is not None
+            return [Constant(np.asarray(inputs[0].type.count, np.int64))]
         made = outputs[0].node
         assert made is not None
         if _foldable(made):
@@ -46,6 +52,25 @@ def specialise(
         return outputs
 
     return rebuild(graph, rewrite, leaves)
+
+
+def _known_branch(node: Node, inputs: Sequence[Value | None]) -> Graph | None:
+    """The branch of an If whose condition is known, over the values it captures."""
+    if (node.domain, node.op) != ("", "If") or not isinstance(inputs[0], Constant):
+        return None
+    name = "then_branch" if inputs[0].data.reshape(-1)[0] else "else_branch"
+    start, count = 1, 0
+    for branch, count in node.attributes["captures"]:
+        if branch == name:
+            break
+        start += count
+    graph: Graph = node.attributes[name]
+    leaves = {
+        own: given
+        for own, given in zip(graph.inputs, inputs[start : start + count], strict=True)
+        if given is not None
+    }
+    return graph.transform(copy_node, leaves)
 
 
 def _foldable(node: Node) -> bool:

@@ -160,7 +160,12 @@ class Reader:
             attributes.setdefault("num_outputs", len(proto.output))
         complete = {**operator.attributes, **attributes}
         _check(operator, proto, inputs, attributes, complete)
-        types = infer(operator, inputs, complete)
+        try:
+            types = infer(operator, inputs, complete)
+        except ShapeError:
+            if scope.parent is None:
+                raise
+            types = []  # a branch that is never taken may not fit; a run will tell
         types += [Opaque()] * (len(proto.output) - len(types))
         label = Label(proto.op_type, proto.name or None)
         made = Node(proto.op_type, inputs, types, complete, domain=domain, label=label)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import defs, helper, numpy_helper
 
 from eddl.errors import AttributeValueError, FileError, GraphError
 from eddl.graph import Constant, Graph, Node, State, Value
 from eddl.onnx.names import DEFAULT_OPSET, IR_VERSION, OLDEST_WRITTEN, to_onnx
-from eddl.ops.table import OPSET, copy_node, entry
+from eddl.ops.table import OPSET, PRIVATE, copy_node, entry
 from eddl.training.checkpoint import write_atomically
 from eddl.training.names import assign_names
 
@@ -39,16 +39,11 @@ def to_proto(
         raise AttributeValueError(
             f"received opset={opset}, expected a number from {OLDEST_WRITTEN} to {OPSET}"
         )
-    graph = _inlined(Graph(model.inputs, model.predictions))
+    graph = _inlined(Graph(model.inputs, model.predictions), target)
     names: dict[Value, str] = assign_names(graph)
     names.update((state, model.names[state]) for state in model.states)
     names.update(_output_names(graph, names))
-    for node in graph.nodes:
-        if entry(node).since > target:
-            raise GraphError(
-                f"{names[node.outputs[0]]}: {node.op} in the form of opset {entry(node).since} "
-                f"cannot be written as opset {target}; ask for a later one"
-            )
+    used = {v for node in graph.nodes for v in node.inputs if v is not None} | {*graph.outputs}
     constants: dict[Constant, str] = {}
     for node in graph.nodes:
         for value in node.inputs:
@@ -57,7 +52,8 @@ def to_proto(
     names.update((value, name) for value, name in constants.items())
     states = [leaf for leaf in graph.leaves if isinstance(leaf, State)]
     body = helper.make_graph(
-        [_constant(c, names[c]) for c in constants] + [_node(node, names) for node in graph.nodes],
+        [_constant(c, names[c]) for c in constants]
+        + [_node(node, names, used, target) for node in graph.nodes],
         model.name,
         [_info(value, names) for value in graph.inputs],
         [_info(value, names) for value in graph.outputs],
@@ -76,25 +72,36 @@ def to_proto(
     return proto
 
 
-def _inlined(graph: Graph) -> Graph:
-    """Private operators as their bodies: files hold the standard's alone."""
-    while any(node.domain for node in graph.nodes):
+def _inlined(graph: Graph, opset: int) -> Graph:
+    """Operators that the file's opset lacks, private ones among them, as their bodies."""
+    while any(_schema(node, opset) is None for node in graph.nodes):
 
         def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
             outputs = copy_node(node, inputs)
             made = outputs[0].node
-            if made is None or not made.domain:
+            if made is None or _schema(made, opset) is not None:
                 return outputs
             body = entry(made).body
             if body is None or not all(v.type.static for v in made.inputs if v is not None):
                 raise GraphError(
-                    f"{made.op} of domain {made.domain!r} cannot be written: it has no form in "
-                    "ONNX's operators for sizes that are not fixed"
+                    f"{made.op} of domain {made.domain!r} cannot be written as opset {opset}: it "
+                    "has no form in its operators for sizes that are not fixed"
                 )
             return body(made)
 
         graph = graph.transform(rewrite)
     return graph
+
+
+def _schema(node: Node, opset: int) -> Any:
+    """What ONNX says of a node's operator in an opset; `None` where there is none."""
+    if node.domain == PRIVATE:
+        return None
+    try:
+        schema = defs.get_schema(node.op, opset if not node.domain else OPSET, node.domain)
+    except defs.SchemaError:
+        return None
+    return None if schema.deprecated else schema
 
 
 def _output_names(graph: Graph, names: Mapping[Value, str]) -> dict[Value, str]:
@@ -112,28 +119,43 @@ def _output_names(graph: Graph, names: Mapping[Value, str]) -> dict[Value, str]:
     return found
 
 
-def _node(node: Node, names: Mapping[Value, str]) -> onnx.NodeProto:
-    operator = entry(node)
+def _node(node: Node, names: Mapping[Value, str], used: set[Value], opset: int) -> onnx.NodeProto:
+    operator, name = entry(node), names[node.outputs[0]].rsplit(":", 1)[0]
     inputs = ["" if value is None else names[value] for value in node.inputs]
     while inputs and not inputs[-1]:
         inputs.pop()
-    count = operator.outputs if node.attributes.get("training_mode") else 1
+    public = node.outputs[: operator.outputs]
+    while len(public) > 1 and public[-1] not in used and public[-1].name is None:
+        public = public[:-1]
     proto = helper.make_node(
-        node.op,
-        inputs,
-        [names[value] for value in node.outputs[:count]],
-        name=names[node.outputs[0]].rsplit(":", 1)[0],
+        node.op, inputs, [names[value] for value in public], name=name, domain=node.domain
     )
+    schema = _schema(node, opset)
     for key, value in sorted(node.attributes.items()):
-        if value is None or (isinstance(value, tuple) and not value):
+        if value is None or (isinstance(value, tuple) and not value) or key == "captures":
             continue
-        if operator.attributes.get(key) == value and key not in ("axis", "to"):
+        same = not isinstance(value, np.ndarray) and operator.attributes.get(key) == value
+        if same and key not in ("axis", "to"):
             continue
-        if key == "to":
+        if key not in schema.attributes:
+            raise GraphError(
+                f"{name}: {node.op} with {key}={value!r} cannot be written as opset {opset}; ask "
+                "for a later one"
+            )
+        if isinstance(value, Graph):
+            raise GraphError(f"{name}: {node.op} holds a graph, which cannot be written yet")
+        if isinstance(value, np.dtype):
             value = to_onnx(value)
+        elif isinstance(value, np.ndarray):
+            value = numpy_helper.from_array(value)
         elif isinstance(value, tuple):
             value = list(value)
         proto.attribute.append(helper.make_attribute(key, value))
+    if operator.since > opset:
+        raise GraphError(
+            f"{name}: {node.op} in the form of opset {operator.since} cannot be written as opset "
+            f"{opset}; ask for a later one"
+        )
     return proto
 
 

@@ -6,24 +6,41 @@ captured values are the node's last inputs, counted by `captures` in the order o
 
 from __future__ import annotations
 
-from eddl.graph import Type
+from collections.abc import Callable, Sequence
+
+from eddl.graph import Opaque, Type
 from eddl.ops.table import REQUIRED, Call, Operator, register
 
 
-def _never(call: Call) -> list[Type]:
-    raise AssertionError("types of the host tier are known only in a run")
+def _unknown(call: Call) -> list[Type]:
+    return []  # only a run will tell
 
 
+def _either(call: Call) -> list[Type]:
+    """What the results of both branches have in common."""
+    branches = (call.attributes["then_branch"], call.attributes["else_branch"])
+    return [_common(a.type, b.type) for a, b in zip(*(g.outputs for g in branches), strict=True)]
+
+
+def _common(a: Type, b: Type) -> Type:
+    if a.opaque or b.opaque or a.dtype != b.dtype or a.rank != b.rank:
+        return Opaque()
+    return a.with_shape([m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)])
+
+
+Rule = Callable[[Call], Sequence[Type]]
 MANY = 1 << 16
 """Operators with as many outputs as their subgraphs have."""
 
 
-def _host(name: str, inputs: str, outputs: int = 1, **attributes: object) -> None:
+def _host(
+    name: str, inputs: str, outputs: int = 1, *, infer: Rule = _unknown, **attributes: object
+) -> None:
     register(
         Operator(
             name=name,
             inputs=tuple(inputs.split()),
-            infer=_never,
+            infer=infer,
             outputs=outputs,
             attributes=attributes,
             host=True,
@@ -31,7 +48,15 @@ def _host(name: str, inputs: str, outputs: int = 1, **attributes: object) -> Non
     )
 
 
-_host("If", "cond captured*", MANY, then_branch=REQUIRED, else_branch=REQUIRED, captures=())
+_host(
+    "If",
+    "cond captured*",
+    MANY,
+    infer=_either,
+    then_branch=REQUIRED,
+    else_branch=REQUIRED,
+    captures=(),
+)
 _host("Loop", "M? cond? values*", MANY, body=REQUIRED, captures=())
 _host("Scan", "values*", MANY, body=REQUIRED, num_scan_inputs=REQUIRED, captures=(),
       scan_input_axes=(), scan_output_axes=(), scan_input_directions=(),

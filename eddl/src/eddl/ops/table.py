@@ -142,8 +142,9 @@ def infer(
     operator: Operator, inputs: Sequence[Value | None], attributes: Mapping[str, Any]
 ) -> list[Type]:
     """The types of all outputs, saved ones included, from the inputs' types and constants."""
-    if operator.host or any(v is not None and v.type.opaque for v in inputs):
-        return [Opaque()] * min(operator.outputs, 3)
+    unknown: list[Type] = [Opaque()] * min(operator.outputs, 3)
+    if any(v is not None and v.type.opaque for v in inputs):
+        return unknown
     call = Call(
         operator,
         tuple(None if v is None else v.type for v in inputs),
@@ -151,10 +152,10 @@ def infer(
         attributes,
     )
     try:
-        return list(operator.infer(call))
+        return list(operator.infer(call)) or unknown
     except ShapeError:
         if any(call.given(i) and call.constant(i) is None for i in operator.constant_inputs):
-            return [Opaque()] * operator.outputs  # the rule wants what only a run will tell
+            return unknown  # the rule wants what only a run will tell
         raise
 
 

@@ -1,9 +1,9 @@
 """The evaluator: a graph node by node, every type known from the values themselves.
 
 It runs what no program can hold: results whose shape depends on data, loops and branches,
-sequences, optionals and strings. It folds constants for the compiler and is the conformance backend. Operators
-of the host tier are functions `(node, inputs) -> outputs`, registered with `host`; all others
-run by their kernels or bodies.
+sequences, optionals and strings. It folds constants for the compiler and is the conformance
+backend. Operators of the host tier are functions `(node, inputs) -> outputs`, registered with
+`host`; all others run by their kernels or bodies.
 """
 
 from __future__ import annotations
