@@ -13,11 +13,14 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from onnxruntime import InferenceSession
 
+import eddl
 from eddl.backends.array import ArrayBackend
 from eddl.compiler import Slabs, compile_graph
 from eddl.errors import EddlError
 from eddl.graph import Constant, Graph, Input, Node, Type, Value
+from eddl.onnx.load import to_model
 from eddl.onnx.names import to_onnx
+from eddl.onnx.save import to_proto
 from eddl.ops import TABLE, apply, entry, make_node
 
 from .rows import ROWS, Row
@@ -224,3 +227,20 @@ def test_shapes_that_do_not_fit_are_named(name, shapes, attributes, expected):
         apply(name, *inputs, **attributes)
     assert "received" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("row", STANDARD, ids=ids(STANDARD))
+def test_a_file_keeps_the_operator(row: Row):
+    node, inputs, arrays = build(row, "float32")
+    outputs = [v for v in node.outputs[: row.outputs] if v is not None]
+    model = eddl.Model(inputs, outputs)
+    opset = max(21, entry(node).since, row.opset)
+    proto = to_proto(model, metadata={}, opset=opset)
+    onnx.checker.check_model(proto)
+    again = to_model(proto)
+    for ours, theirs in zip(
+        run(inputs, outputs, arrays), run(list(again.inputs), list(again.outputs), arrays),
+        strict=True,
+    ):  # fmt: skip
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)

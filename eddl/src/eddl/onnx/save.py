@@ -124,8 +124,9 @@ def _node(node: Node, names: Mapping[Value, str], used: set[Value], opset: int) 
     inputs = ["" if value is None else names[value] for value in node.inputs]
     while inputs and not inputs[-1]:
         inputs.pop()
-    public = node.outputs[: operator.outputs]
-    while len(public) > 1 and public[-1] not in used and public[-1].name is None:
+    counted = "num_outputs" in operator.attributes  # Split: as many as there are
+    public = node.outputs if counted else node.outputs[: operator.outputs]
+    while len(public) > 1 and not counted and public[-1] not in used and public[-1].name is None:
         public = public[:-1]
     proto = helper.make_node(
         node.op, inputs, [names[value] for value in public], name=name, domain=node.domain
@@ -134,6 +135,8 @@ def _node(node: Node, names: Mapping[Value, str], used: set[Value], opset: int) 
     for key, value in sorted(node.attributes.items()):
         if value is None or (isinstance(value, tuple) and not value) or key == "captures":
             continue
+        if key == "num_outputs" and len(inputs) > 1:
+            continue  # the sizes say it
         same = not isinstance(value, np.ndarray) and operator.attributes.get(key) == value
         if same and key not in ("axis", "to"):
             continue
