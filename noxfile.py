@@ -21,7 +21,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def parity(session: nox.Session) -> None:
     """The engine's numbers against PyTorch's."""
-    session.install(*PACKAGES, *TEST_TOOLS, TORCH, "onnxscript>=0.5")
+    session.install(*PACKAGES, *TEST_TOOLS, TORCH, "onnxscript>=0.5", "keras>=3.8")
     session.run("pytest", *(session.posargs or ["tests/parity"]))
 
 

@@ -99,3 +99,43 @@ def test_a_model_from_torch_runs_and_trains_on(name, dynamo):
     assert compared >= 2
     losses = [net.train_batch(data, labels)["loss"] for _ in range(10)]
     assert losses[-1] < losses[0]
+
+
+def keras_models():
+    import keras
+    from keras import layers
+
+    x = keras.Input((16, 16, 3))
+    y = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    y = layers.MaxPooling2D()(y)
+    y = layers.GlobalAveragePooling2D()(layers.SeparableConv2D(8, 3)(y))
+    yield "convolutions", keras.Model(x, layers.Dense(4)(y)), (4, 16, 16, 3)
+    x = keras.Input((6, 5))
+    y = layers.GRU(6)(layers.LSTM(7, return_sequences=True)(x))
+    yield "recurrent", keras.Model(x, layers.Dense(3)(y)), (4, 6, 5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_models_from_keras_run_and_train_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    for name, model, shape in keras_models():
+        data = np.random.default_rng(0).standard_normal(shape).astype("float32")
+        labels = np.arange(len(data)) % 3
+        model(data)
+        model.export(tmp_path / f"{name}.onnx", format="onnx", verbose=False)
+        net = eddl.load(tmp_path / f"{name}.onnx")
+        session = InferenceSession(tmp_path / f"{name}.onnx")
+        (expected,) = session.run(None, {session.get_inputs()[0].name: data})
+        np.testing.assert_allclose(net.predict(data), expected, rtol=1e-4, atol=1e-5)
+
+        tensor = torch.from_numpy(data).requires_grad_()
+        nn.functional.cross_entropy(model(tensor), torch.from_numpy(labels)).backward()
+        y = eddl.Input((), dtype="int64", name="y")
+        loss = eddl.losses.categorical_cross_entropy(net.outputs[0], y)
+        step = eddl.Step([*net.inputs, y], [loss, *eddl.gradients(loss, net.inputs)])
+        gradient, theirs = step.gradients(data, labels)[0][1], tensor.grad.numpy()
+        assert np.linalg.norm(gradient - theirs) <= 1e-3 * np.linalg.norm(theirs), name
+
+        net.build(optimizer=eddl.Adam(1e-3), loss="categorical_cross_entropy")
+        losses = [net.train_batch(data, labels)["loss"] for _ in range(10)]
+        assert losses[-1] < losses[0], name

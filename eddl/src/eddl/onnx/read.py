@@ -282,6 +282,9 @@ def _substitute(node: onnx.NodeProto, given: Mapping[str, AttributeProto]) -> No
 
 def _folded(node: Node) -> Constant | None:
     """The result of a small node over constants: shapes that exporters compute step by step."""
+    known = _known_size(node)
+    if known is not None:
+        return known
     inputs = [value for value in node.inputs if value is not None]
     result = node.outputs[0].type
     if (
@@ -295,6 +298,27 @@ def _folded(node: Node) -> Constant | None:
     data = [value.data if isinstance(value, Constant) else None for value in node.inputs]
     (found,) = devices.backend("cpu").evaluate(node, data)[:1]
     return Constant(found) if isinstance(found, np.ndarray) else None
+
+
+def _known_size(node: Node) -> Constant | None:
+    """`Gather(Shape(x), i)` where those sizes of x are numbers, even if its batch's is not."""
+    if node.op != "Gather" or node.domain:
+        return None
+    shape, index = node.inputs
+    if shape is None or shape.node is None or shape.node.op != "Shape":
+        return None
+    of = shape.node.inputs[0]
+    if of is None or of.type.opaque or not isinstance(index, Constant):
+        return None
+    sizes = of.shape[shape.node.attributes["start"] : shape.node.attributes["end"]]
+    try:
+        chosen = np.asarray(sizes, object)[index.data]
+    except IndexError:
+        return None
+    flat = np.asarray(chosen, object).reshape(-1)
+    if not all(isinstance(size, int) for size in flat):
+        return None
+    return Constant(np.asarray(chosen, np.int64))
 
 
 def _function(

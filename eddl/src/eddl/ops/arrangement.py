@@ -171,10 +171,19 @@ def slice_ranges(node: Node) -> list[tuple[int, int, int]]:
     return _ranges(shape, at, _constant(ends), where, by)
 
 
+def _some_sizes(call: Call, data: Type) -> Type:
+    """The type of a slice whose bounds a run will tell: other axes keep their sizes."""
+    cut = call.constant(3)
+    if cut is None and call.given(3):
+        return data.with_shape([None] * data.rank)
+    axes = range(data.rank) if cut is None else [int(a) % data.rank for a in cut.reshape(-1)]
+    return data.with_shape([None if i in axes else n for i, n in enumerate(data.shape)])
+
+
 def _slice(call: Call) -> list[Type]:
     data, starts, ends = call.type(0), call.constant(1), call.constant(2)
     if starts is None or ends is None:
-        raise call.fail("starts and ends as constants")
+        return [_some_sizes(call, data)]
     axes = axes_of(call, 3, data.rank)
     axes = axes if axes is not None else tuple(range(starts.size))
     given_steps = call.constant(4)
