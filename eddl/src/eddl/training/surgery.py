@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eddl import devices
 from eddl.errors import AttributeValueError
 from eddl.graph import Constant, Graph, Input, Label, Node, State, Type, Value
 from eddl.ops.table import copy_node
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from eddl.training.model import Model
 
 WEIGHTED = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1),
-            "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "RNN": (1, 2, 3)}  # fmt: skip
+            "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "RNN": (1, 2, 3),
+            "BatchNormalization": (1, 2, 3, 4)}  # fmt: skip
 """Where an operator reads what usually is learned."""
 
 NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
@@ -74,11 +76,27 @@ def findings(model: Model) -> list[Finding]:
 
 
 def _constant_weights(node: Node) -> bool:
-    return any(
-        isinstance(value, Constant) and value.dtype.kind == "f" and value.rank > 0
-        for index, value in enumerate(node.inputs)
-        if index in WEIGHTED.get(node.op, ())
-    )
+    return any(True for _ in _weights_without_state(node, {}))
+
+
+def _weights_without_state(node: Node, memory: dict[Node, bool]) -> Iterator[tuple[int, Value]]:
+    """A node's weights that stand as constants, or are computed from nothing but constants."""
+    for index in WEIGHTED.get(node.op, ()):
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is not None and _fixed(value, memory):
+            computed = value.node is not None and value.type.opaque
+            if computed or (value.dtype.kind == "f" and value.rank > 0):
+                yield index, value
+
+
+def _fixed(value: Value, memory: dict[Node, bool]) -> bool:
+    """Whether a value depends on constants alone."""
+    if value.node is None:
+        return isinstance(value, Constant)
+    if value.node not in memory:
+        inputs = [v for v in value.node.inputs if v is not None]
+        memory[value.node] = bool(inputs) and all(_fixed(v, memory) for v in inputs)
+    return memory[value.node]
 
 
 def _names(model: Model, nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -93,29 +111,39 @@ def repaired(model: Model) -> tuple[list[Value], list[Value]]:
             leaves[value] = Input(
                 Type(value.dtype, ("batch", *value.shape[1:])), name=model.names[value]
             )
+    learned: dict[Value, Value] = {}
+    memory: dict[Node, bool] = {}
     for node in model.graph.nodes:
-        for index, read in enumerate(node.inputs):
-            if (
-                isinstance(read, Constant)
-                and index in WEIGHTED.get(node.op, ())
-                and read.dtype.kind == "f"
-                and read.rank > 0
-                and read not in leaves
-            ):
-                leaves[read] = _learned(read, f"{model.node_name(node)}.{index}")
-    graph = model.graph.transform(lambda node, inputs: copy_node(node, inputs), leaves)
+        for index, value in _weights_without_state(node, memory):
+            if value not in learned:
+                statistic = node.op == "BatchNormalization" and index > 2
+                name = f"{model.node_name(node)}.{index}"
+                learned[value] = _learned(model, value, name, trainable=not statistic)
+
+    def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        kept = [
+            learned.get(old, new) if old is not None else None
+            for old, new in zip(node.inputs, inputs, strict=True)
+        ]
+        return copy_node(node, kept)
+
+    graph = model.graph.transform(rewrite, leaves)
     return [leaves.get(v, v) for v in model.inputs], list(graph.outputs)
 
 
-def _learned(constant: Constant, name: str) -> State:
+def _learned(model: Model, value: Value, name: str, *, trainable: bool) -> State:
+    if isinstance(value, Constant):
+        data = value.data
+    else:
+        (data,) = devices.backend(model.device).evaluate_graph(Graph([], [value]), [])
     state = State(
-        constant.type,
-        lambda shape, dtype, generator: constant.data,
-        trainable=True,
+        Type(data.dtype, data.shape),
+        lambda shape, dtype, generator: data,
+        trainable=trainable,
         label=Label(name, name),
         role="",
     )
-    state.name = constant.name or name
+    state.name = value.name or name
     return state
 
 
