@@ -12,6 +12,10 @@ from eddl.onnx.load import to_model
 REAL = {case.name: case for case in cases(("real",))}
 
 
+def norm(array):
+    return np.linalg.norm(array.astype(np.float64))
+
+
 def check(name, tmp_path):
     case = REAL[name]
     net = to_model(case.model).make_trainable()
@@ -21,7 +25,15 @@ def check(name, tmp_path):
     shape = (2, *case.sets[0][1][0].shape[1:])
     targets = labels.reshape(2, *[1] * (len(shape) - 2))
     targets = np.broadcast_to(targets, (2, *shape[2:])).copy()
-    options = {"optimizer": eddl.SGD(1e-4), "loss": "categorical_cross_entropy"}
+    loss = "categorical_cross_entropy"
+    net.build(optimizer=eddl.SGD(1.0), loss=loss)
+    _, gradients = net.loss_and_gradients(data, targets)
+    weights = net.weights()
+    # The suite's weights are made up, so a rate that fits one network blows up another.
+    steepest = max(norm(g) / norm(weights[n])
+                   for n, g in gradients.items() if np.any(weights[n]))  # fmt: skip
+    assert np.isfinite(steepest)
+    options = {"optimizer": eddl.SGD(1e-4 / steepest), "loss": loss}
     net.build(**options)
     assert sum(p.type.count for p in net.parameters) > 500_000
     before = net.weights()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from eddl import devices
 from eddl.errors import AttributeValueError
@@ -111,6 +113,7 @@ def repaired(model: Model) -> tuple[list[Value], list[Value]]:
             leaves[value] = Input(
                 Type(value.dtype, ("batch", *value.shape[1:])), name=model.names[value]
             )
+    batches = {v.shape[0] for v in leaves}
     learned: dict[Value, Value] = {}
     memory: dict[Node, bool] = {}
     for node in model.graph.nodes:
@@ -125,10 +128,29 @@ def repaired(model: Model) -> tuple[list[Value], list[Value]]:
             learned.get(old, new) if old is not None else None
             for old, new in zip(node.inputs, inputs, strict=True)
         ]
+        if node.op == "Reshape" and _names_batch(node, batches):
+            target = node.inputs[1]
+            assert isinstance(target, Constant)
+            kept[1] = Constant(np.concatenate([[0], target.data[1:]]).astype(np.int64))
         return copy_node(node, kept)
 
     graph = model.graph.transform(rewrite, leaves)
     return [leaves.get(v, v) for v in model.inputs], list(graph.outputs)
+
+
+def _names_batch(node: Node, batches: set[Any]) -> bool:
+    """Whether a Reshape writes the batch's old size where it could copy it (a 0 in ONNX)."""
+    data, target = node.inputs[:2]
+    return (
+        isinstance(target, Constant)
+        and target.data.size > 1
+        and not node.attributes["allowzero"]
+        and data is not None
+        and not data.type.opaque
+        and data.rank > 0
+        and data.shape[0] in batches
+        and int(target.data[0]) == data.shape[0]
+    )
 
 
 def _learned(model: Model, value: Value, name: str, *, trainable: bool) -> State:
