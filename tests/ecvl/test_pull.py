@@ -8,7 +8,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecvl import GeometryError, Image, KindError, ParameterError
+from ecvl import GeometryError, Image, KindError, ParameterError, resample
 from ecvl.grids import Grid
 from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, in_type, pull, smoothed
 
@@ -148,3 +148,9 @@ def test_a_2d_image_stays_in_its_plane() -> None:
         pull(image, Grid((2, 4, 4), np.eye(4)), np.eye(4))
     with pytest.raises(ParameterError, match="fill"):
         checked_fill("reflect")
+
+
+def test_a_grid_of_absurd_size_is_refused():
+    image = Image(np.zeros((4, 6, 6), np.int16), "zyx")
+    with pytest.raises(GeometryError, match="check the spacing"):
+        resample(image, spacing=1e-6)

@@ -10,6 +10,7 @@
 Held by `tests/ecvl/test_pull.py` against scipy.ndimage and by the contract tests.
 """
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ PREFILTER_STEP = 1.5
 GAUSSIAN_REACH = 4
 # SimpleITK passes labels through float64.
 GREATEST_LABEL = 1 << 53
+# A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
+MOST_VOXELS = 1 << 32
 
 
 def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
@@ -39,7 +42,7 @@ def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
             `None` for the low end of the value range. Labels are filled with 0, always.
 
     Raises:
-        GeometryError: a 2-D image would have to leave its plane.
+        GeometryError: a 2-D image would have to leave its plane, or the grid is absurdly large.
         KindError: labels beyond 2**53 would have to be resampled.
 
     Example:
@@ -50,6 +53,11 @@ def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
         array([[2, 0],
                [4, 0]], dtype=uint8)
     """
+    if math.prod(grid.shape) > MOST_VOXELS:
+        raise GeometryError(
+            f"expected a grid of at most {MOST_VOXELS:,} voxels, received one of "
+            f"{' x '.join(f'{size:,}' for size in grid.shape)}; check the spacing, in mm"
+        )
     flat = "z" not in image.axes
     if flat and (grid.shape[0] != 1 or not np.allclose(matrix[2], (0, 0, 1, 0), atol=1e-3)):
         raise GeometryError(
