@@ -1,5 +1,7 @@
 """The one door to the checks: `nox -s tests`, `nox -s parity`, `nox -s lint`, `nox -s bench`."""
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "parity"]
@@ -46,5 +48,5 @@ def lint(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks, each against the best peer; results as JSON."""
     session.install(*PACKAGES, TORCH)
-    for script in session.posargs:
+    for script in session.posargs or sorted(map(str, Path("benchmarks").glob("*.py"))):
         session.run("python", script)
