@@ -111,6 +111,23 @@ def test_shape_arithmetic_of_exporters_is_folded():
     assert net.train_batch(data, np.zeros((5, 4), "float32"))["loss"] == 36.0
 
 
+def test_an_operator_without_gradient_is_an_error_when_the_model_is_built():
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], name="body"),
+        helper.make_node("Compress", ["m", "keep"], ["y"], name="pick", axis=1),
+    ]
+    constants = [
+        numpy_helper.from_array(np.eye(3, dtype="float32"), "w"),
+        numpy_helper.from_array(np.asarray([True, False, True]), "keep"),
+    ]
+    net = eddl.load(proto(nodes, constants).SerializeToString())
+    assert net.predict(np.ones((2, 3), "float32")).shape == (2, 2)
+    with pytest.raises(eddl.GradientError, match=r"'pick' \(Compress\).*no gradient.*pick"):
+        net.build(optimizer=eddl.SGD(0.1), loss="mean_squared_error")
+    net.freeze()
+    net.build(optimizer=eddl.SGD(0.1), loss="mean_squared_error")  # nothing has to flow
+
+
 def test_a_known_condition_is_folded_and_its_branch_trains():
     """Only the branch that is taken is left, its captured weights learn."""
     branches = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eddl.compiler.differentiate import differentiate
+from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fuse import fuse
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
@@ -31,6 +31,7 @@ __all__ = [
     "Plan",
     "Program",
     "Slabs",
+    "check_differentiable",
     "compile_graph",
     "differentiate",
     "fuse",

@@ -91,14 +91,34 @@ def _why(node: Node, ends: Iterable[Value], reason: str) -> str:
     )
 
 
-def _between(ends: Sequence[Value], xs: Sequence[Value]) -> set[Node]:
+def check_differentiable(ends: Sequence[Value], xs: Sequence[Value]) -> None:
+    """Refuse a graph through which a gradient cannot flow, before its sizes are known.
+
+    A branch whose condition is known only when the sizes are is left to the compiler.
+    """
+    between, needed = _between(ends, xs, opaque=True), set(ends)
+    for node in sorted(between, key=lambda node: node.order, reverse=True):
+        if not any(v in needed and _flows(v, opaque=True) for v in node.outputs):
+            continue
+        operator = entry(node)
+        if operator.gradient is None and operator.body is None and node.op != "If":
+            raise GradientError(_why(node, ends, "the operator has no gradient"))
+        needed.update(v for v in node.inputs if v is not None)
+
+
+def _flows(value: Value, *, opaque: bool = False) -> bool:
+    """Whether a gradient can belong to a value; one known only in a run may be of any type."""
+    return value.dtype.kind == "f" or (opaque and value.type.opaque)
+
+
+def _between(ends: Sequence[Value], xs: Sequence[Value], *, opaque: bool = False) -> set[Node]:
     """The nodes on a path from an x to an end."""
     sources = set(xs)
     reached: dict[Node, bool] = {}
     for node in Graph([], ends).nodes:
         reached[node] = any(
             value is not None
-            and value.dtype.kind == "f"
+            and _flows(value, opaque=opaque)
             and (value in sources or (value.node is not None and reached[value.node]))
             for value in node.inputs
         )

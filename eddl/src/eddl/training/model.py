@@ -10,7 +10,7 @@ import numpy as np
 
 from eddl import losses as loss_functions
 from eddl import metrics as metric_functions
-from eddl.compiler import Slabs
+from eddl.compiler import Slabs, check_differentiable
 from eddl.devices import backend
 from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
 from eddl.graph import Graph, Input, Node, State, Type, Value
@@ -204,13 +204,16 @@ class Model:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
 
         Parameters: `optimizer`; `loss`, a name (which takes logits) or a function of symbolic
-        prediction and target; `metrics`, names or objects; `device`.
+        prediction and target; `metrics`, names or objects; `device`. Raises `GradientError`, naming
+        node, operator and path, where the parameters' gradients would have to flow through an
+        operator that has none.
         """
         if len(self.outputs) != 1:
             raise AttributeValueError(
                 f"build: received a model with {len(self.outputs)} outputs, expected one; write "
                 "an eddl.Step for several"
             )
+        check_differentiable(self.outputs, self.parameters)
         self._loss, self._activation = loss_functions.get(loss)
         self._metrics = [metric_functions.get(metric) for metric in metrics]
         self._optimizer = optimizer
