@@ -94,14 +94,18 @@ def _why(node: Node, ends: Iterable[Value], reason: str) -> str:
 def check_differentiable(ends: Sequence[Value], xs: Sequence[Value]) -> None:
     """Refuse a graph through which a gradient cannot flow, before its sizes are known.
 
-    A branch whose condition is known only when the sizes are is left to the compiler.
+    Branches and loops that are unrolled once the sizes are known are left to the compiler.
     """
     between, needed = _between(ends, xs, opaque=True), set(ends)
     for node in sorted(between, key=lambda node: node.order, reverse=True):
         if not any(v in needed and _flows(v, opaque=True) for v in node.outputs):
             continue
         operator = entry(node)
-        if operator.gradient is None and operator.body is None and node.op != "If":
+        if (
+            operator.gradient is None
+            and operator.body is None
+            and node.op not in ("If", "Loop", "Scan")
+        ):
             raise GradientError(_why(node, ends, "the operator has no gradient"))
         needed.update(v for v in node.inputs if v is not None)
 

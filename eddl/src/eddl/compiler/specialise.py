@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from eddl.compiler.unroll import expanded
 from eddl.errors import DynamicError
 from eddl.graph import Constant, Graph, Input, Node, Type, Value, rebuild
 from eddl.ops.table import PRIVATE, copy_node, entry
@@ -30,9 +31,9 @@ def specialise(
     }
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
-        branch = _known_branch(node, inputs)
-        if branch is not None:
-            return branch.outputs if not branch.nodes else branch.transform(rewrite).outputs
+        ordinary = expanded(node, inputs, rewrite)
+        if ordinary is not None:
+            return ordinary
         outputs = copy_node(node, inputs)
         if node.op == "Shape" and node.domain == "":
             start, end = node.attributes["start"], node.attributes["end"]
@@ -52,25 +53,6 @@ def specialise(
         return outputs
 
     return rebuild(graph, rewrite, leaves)
-
-
-def _known_branch(node: Node, inputs: Sequence[Value | None]) -> Graph | None:
-    """The branch of an If whose condition is known, over the values it captures."""
-    if (node.domain, node.op) != ("", "If") or not isinstance(inputs[0], Constant):
-        return None
-    name = "then_branch" if inputs[0].data.reshape(-1)[0] else "else_branch"
-    start, count = 1, 0
-    for branch, count in node.attributes["captures"]:
-        if branch == name:
-            break
-        start += count
-    graph: Graph = node.attributes[name]
-    leaves = {
-        own: given
-        for own, given in zip(graph.inputs, inputs[start : start + count], strict=True)
-        if given is not None
-    }
-    return graph.transform(copy_node, leaves)
 
 
 def _foldable(node: Node) -> bool:
