@@ -2,7 +2,8 @@
 
 `Uniform` is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): key
 (seed, stream), counter (element / 4, 0, 0, step); each of its four words makes one element, its
-upper 24 bits a float32 in [0, 1). Every device gives the same bits.
+upper 24 bits a float32 in [0, 1). Every device gives the same bits. Its other generator, "mt19937",
+is the one with which ONNX's reference draws for files that say of themselves that they train.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from eddl.ops.table import PRIVATE, REQUIRED, Call, Gradients, Operator, apply, 
 def _uniform(call: Call) -> list[Type]:
     if call.type(0).dtype != np.int64:
         raise call.fail("an int64 step")
-    return [Type("float32", call.attributes["shape"])]
+    philox = call.attributes["generator"] == "philox"
+    return [Type("float32" if philox else "float64", call.attributes["shape"])]
 
 
 def _like(call: Call) -> list[Type]:
@@ -43,23 +45,23 @@ def _dropout_body(node: Node) -> Sequence[Value]:
         if not isinstance(training, Constant):
             raise GraphError("Dropout: training_mode depends on data; expected a constant")
         if bool(training.data):
-            return _drawn(node, _ratio(node), np.zeros((), np.int64), seed=node.attributes["seed"])
+            start = np.zeros((), np.int64)
+            return _drawn(node, start, seed=node.attributes["seed"] or 0, generator="mt19937")
     mask = apply("Expand", np.ones((1,) * x.rank, bool), integers(x.type.sizes))
     return [apply("Identity", x), mask]
 
 
 def _random_body(node: Node) -> Sequence[Value]:
     """y = x / (1 - ratio) where a uniform number is at least ratio. Source: Srivastava 2014."""
-    return _drawn(node, _ratio(node), node.inputs[2], seed=node.attributes["seed"],
+    return _drawn(node, node.inputs[2], seed=node.attributes["seed"],
                   stream=node.attributes["stream"])  # fmt: skip
 
 
-def _drawn(node: Node, ratio: Value, step: Any, *, seed: int, stream: int = 0) -> Sequence[Value]:
-    x = node.inputs[0]
+def _drawn(node: Node, step: Any, **how: Any) -> Sequence[Value]:
+    x, ratio = node.inputs[0], _ratio(node)
     assert x is not None
-    number = apply("Uniform", step, domain=PRIVATE, shape=x.type.sizes, seed=seed or 0,
-                   stream=stream)  # fmt: skip
-    mask = apply("GreaterOrEqual", number, apply("Cast", ratio, to="float32"))
+    number = apply("Uniform", step, domain=PRIVATE, shape=x.type.sizes, **how)
+    mask = apply("GreaterOrEqual", number, apply("Cast", ratio, to=number.dtype))
     return [_scaled(x, mask, ratio), mask]
 
 
@@ -108,7 +110,7 @@ register(
         domain=PRIVATE,
         inputs=("step",),
         infer=_uniform,
-        attributes={"shape": REQUIRED, "seed": 0, "stream": 0},
+        attributes={"shape": REQUIRED, "seed": 0, "stream": 0, "generator": "philox"},
     )
 )
 register(

@@ -61,6 +61,9 @@ def uniform_kernel(backend: ArrayBackend, node: Node) -> Offer:
     seed, stream = node.attributes["seed"], node.attributes["stream"]
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        if node.attributes["generator"] == "mt19937":
+            return lambda: np.copyto(outputs[0], np.random.RandomState(seed).uniform(size=shape))
+
         def run() -> None:
             numbers = uniform(math.prod(shape), int(inputs[0].reshape(-1)[0]), seed, stream)
             np.copyto(outputs[0], numbers.reshape(shape))
