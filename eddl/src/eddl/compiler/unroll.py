@@ -117,7 +117,11 @@ def _scan(
     values = [value for value in own if value is not None]
     count = node.attributes["num_scan_inputs"]
     states, scanned = values[: len(values) - count], values[len(values) - count :]
-    if len(values) != len(own) or not all(value.type.static for value in values):
+    if (
+        node.attributes["batched"]
+        or len(values) != len(own)
+        or not all(value.type.static for value in values)
+    ):
         return None
     axes = _numbers(node, "scan_input_axes", count)
     lengths = {v.type.sizes[axis] for v, axis in zip(scanned, axes, strict=True)}

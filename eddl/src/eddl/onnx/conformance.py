@@ -142,10 +142,14 @@ def run_case(case: Case, device: str = "cpu") -> None:
 
     prepared = EddlBackend.prepare(case.model, device)
     for inputs, outputs in case.sets:
-        found = prepared.run([_array(x) for x in inputs])
-        Runner.assert_similar_outputs(
-            [_array(x) for x in outputs], list(found), case.rtol, case.atol
-        )
+        found = list(prepared.run([_array(x) for x in inputs]))
+        expected = [_array(x) for x in outputs]
+        for ours, theirs in zip(found, expected, strict=True):
+            if isinstance(theirs, list):  # the suite's comparison stumbles over nested sequences
+                assert isinstance(ours, list) and len(ours) == len(theirs)
+                Runner.assert_similar_outputs(theirs, ours, case.rtol, case.atol)
+            else:
+                Runner.assert_similar_outputs([theirs], [ours], case.rtol, case.atol)
 
 
 def _array(value: Any) -> Any:

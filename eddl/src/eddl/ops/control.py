@@ -6,9 +6,11 @@ captured values are the node's last inputs, counted by `captures` in the order o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from eddl.graph import Opaque, Type
+from eddl.errors import GraphError
+from eddl.graph import Opaque, Type, Value
 from eddl.ops.table import REQUIRED, Call, Operator, register
 
 
@@ -33,8 +35,22 @@ MANY = 1 << 16
 """Operators with as many outputs as their subgraphs have."""
 
 
+def _with_batch(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:
+    """Scan of opset 8 ran over each sample of a batch, and could be told the samples' lengths."""
+    if inputs and inputs[0] is not None:
+        raise GraphError("Scan of opset 8 with sequence lengths; expected sequences of one length")
+    directions = attributes.pop("directions", ())
+    return {**attributes, "batched": 1, "scan_input_directions": directions}, inputs[1:]
+
+
 def _host(
-    name: str, inputs: str, outputs: int = 1, *, infer: Rule = _unknown, **attributes: object
+    name: str,
+    inputs: str,
+    outputs: int = 1,
+    *,
+    infer: Rule = _unknown,
+    upgrades: Mapping[int, Callable[..., Any]] | None = None,
+    **attributes: object,
 ) -> None:
     register(
         Operator(
@@ -44,6 +60,7 @@ def _host(
             outputs=outputs,
             attributes=attributes,
             host=True,
+            upgrades=upgrades or {},
         )
     )
 
@@ -60,7 +77,7 @@ _host(
 _host("Loop", "M? cond? values*", MANY, body=REQUIRED, captures=())
 _host("Scan", "values*", MANY, body=REQUIRED, num_scan_inputs=REQUIRED, captures=(),
       scan_input_axes=(), scan_output_axes=(), scan_input_directions=(),
-      scan_output_directions=())  # fmt: skip
+      scan_output_directions=(), batched=0, upgrades={9: _with_batch})  # fmt: skip
 _host("SequenceConstruct", "inputs*")
 _host("SequenceEmpty", "", dtype=None)
 _host("SequenceInsert", "sequence tensor position?")

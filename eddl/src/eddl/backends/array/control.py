@@ -82,6 +82,15 @@ def _per(values: Sequence[int], count: int) -> list[int]:
 @host("Scan")
 def scan(backend: ArrayBackend, node: Node, inputs: Sequence[Any]) -> list[Any]:
     """The body over slices of its scanned inputs, with carried states."""
+    if node.attributes["batched"]:
+        attributes = {**node.attributes, "batched": 0}
+        one = Node(node.op, node.inputs, [v.type for v in node.outputs], attributes)
+        own, _ = _captured(node, inputs)
+        rows = [
+            scan(backend, one, [*(x[i] for x in own), *inputs[len(own) :]])
+            for i in range(len(own[0]))
+        ]
+        return [np.stack(column) for column in zip(*rows, strict=True)]
     own, captured = _captured(node, inputs)
     count = node.attributes["num_scan_inputs"]
     states, scanned = list(own[: len(own) - count]), own[len(own) - count :]
