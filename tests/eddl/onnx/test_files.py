@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from onnxruntime import InferenceSession
 import eddl
 from eddl import layers
 from eddl.errors import EddlError
+from eddl.onnx.conformance import cases
 
 
 def unet():
@@ -284,3 +286,33 @@ def test_mutated_files_load_or_raise_an_eddl_error(data):
             return
     with contextlib.suppress(EddlError):
         eddl.load(bytes(content))
+
+
+def mutated(content: bytes, r: random.Random) -> bytes:
+    result = bytearray(content)
+    for _ in range(r.randint(1, 4)):
+        position, kind = r.randrange(len(result)), r.random()
+        if kind < 0.5:
+            result[position] = r.randrange(256)
+        elif kind < 0.8:
+            del result[position : position + r.randint(1, 40)]
+        else:
+            result[position:position] = result[position : position + 20]
+        if not result:
+            result = bytearray(b"x")
+    return bytes(result)
+
+
+def test_fifty_thousand_mutants_of_the_suites_models():
+    """Only an EddlError comes out, whatever stands in a file."""
+    seeds = [SEED]
+    for case in cases(("simple", "pytorch-converted")):
+        content = case.model.SerializeToString()
+        seeds += [content] if len(content) < 20_000 else []
+    r, loaded = random.Random(0), 0
+    for _ in range(50_000):
+        content = mutated(r.choice(seeds), r)
+        with contextlib.suppress(EddlError):
+            eddl.load(content)
+            loaded += 1
+    assert 0 < loaded < 50_000

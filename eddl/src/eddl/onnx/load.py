@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from eddl.errors import FileError
+from eddl.errors import EddlError, FileError
 from eddl.onnx.names import OLDEST_OPSET
-from eddl.onnx.read import Reader
+from eddl.onnx.read import MALFORMED, Reader, malformed
 from eddl.ops.table import OPSET
 from eddl.training.model import Model
 
@@ -54,13 +54,18 @@ def load(source: str | Path | bytes) -> Model:
 
 def to_model(proto: onnx.ModelProto, what: str = "the model") -> Model:
     """The model of a parsed file."""
-    domains = {item.domain: item.version for item in proto.opset_import}
+    domains = {str(item.domain): item.version for item in proto.opset_import}
     opset = int(domains.get("", domains.get("ai.onnx", OPSET if domains else 0)))
     if not OLDEST_OPSET <= opset <= OPSET:
         raise FileError(
             f"{what}: received opset {opset}, expected {OLDEST_OPSET} to {OPSET}; convert the file "
             "with onnx.version_converter"
         )
-    inputs, outputs = Reader(proto, opset).main()
-    metadata = {item.key: item.value for item in proto.metadata_props}
-    return Model(inputs, outputs, name=proto.graph.name or "model", metadata=metadata)
+    try:
+        inputs, outputs = Reader(proto, opset).main()
+        metadata = {item.key: item.value for item in proto.metadata_props}
+        return Model(inputs, outputs, name=proto.graph.name or "model", metadata=metadata)
+    except EddlError:
+        raise
+    except MALFORMED as error:
+        raise malformed(what, error) from error

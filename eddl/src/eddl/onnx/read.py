@@ -35,6 +35,24 @@ DEPTH = 32
 """Subgraphs and functions nested deeper than this are refused."""
 
 
+MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a file can make a rule stumble over: missing inputs, empty attributes, names that are no
+text. Rules check what users get wrong; this catches what only a damaged file holds."""
+
+
+def malformed(where: str, error: BaseException) -> GraphError:
+    """The error for a part of a file that is damaged in a way no rule foresees."""
+    return GraphError(f"{where} is not well formed ({type(error).__name__}: {error})")
+
+
 class Scope:
     """Names and what they stand for, within a graph and those around it."""
 
@@ -108,6 +126,8 @@ class Reader:
             if str(error).startswith("node "):
                 raise
             raise type(error)(f"node {name!r}: {error}") from error
+        except MALFORMED as error:
+            raise malformed(f"node {name!r}", error) from error
 
     def _leaf(self, name: str, data: Array) -> Value:
         if data.dtype.kind != "f" or data.ndim == 0:
