@@ -239,6 +239,19 @@ def test_a_graph_that_does_not_fit_is_refused_before_anything_is_allocated():
         net.predict(np.zeros((1, 3), "float32"))
 
 
+@pytest.mark.parametrize("op", ["Exp", "NonZero"])
+def test_max_bytes_bounds_programs_and_evaluations(op):
+    nodes = [helper.make_node("Transpose", ["x"], ["t"]), helper.make_node(op, ["t"], ["y"])]
+    content = proto(nodes).SerializeToString()
+    data = np.ones((100, 3), "float32")
+    net = eddl.load(content, max_bytes=10_000)
+    assert net.predict(data, batch_size=100).size
+    with pytest.raises(EddlError, match="batch_size=100"):
+        net.predict(data)
+    with pytest.raises(eddl.MemoryLimitError, match="max_bytes allows 1,000"):
+        eddl.load(content, max_bytes=1_000).predict(data, batch_size=100)
+
+
 def test_files_that_are_none(tmp_path):
     path = tmp_path / "text.onnx"
     with pytest.raises(EddlError, match="cannot be read"):

@@ -8,6 +8,7 @@ that fits wins. For a match it makes a *kernel offer*, or none, and the next pat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -86,6 +87,9 @@ class Backend(Protocol):
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy between arrays of the device."""
+
+    def within(self, max_bytes: int | None) -> AbstractContextManager[None]:
+        """Refuse what needs more bytes than this while the context lasts."""
 
     def run(self, calls: Sequence[Thunk]) -> None:
         """Make the calls in order."""

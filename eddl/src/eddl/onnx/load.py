@@ -18,10 +18,12 @@ from eddl.ops.table import OPSET
 from eddl.training.model import Model
 
 
-def load(source: str | Path | bytes) -> Model:
+def load(source: str | Path | bytes, *, max_bytes: int | None = None) -> Model:
     """Read an ONNX network, ready to run, to train on and to save again.
 
-    Parameters: `source`, a path or the bytes of a file. Returns a `Model` with the file's names,
+    Parameters: `source`, a path or the bytes of a file; `max_bytes`, what the values of one run may
+    take (by default the memory that is free), more being refused before any is allocated.
+    Returns a `Model` with the file's names,
     weights and metadata. Raises `FileError` for what is no ONNX file, and `GraphError`,
     `ShapeError` or `TypeMismatchError`, naming the node, for a graph that eddl cannot hold.
 
@@ -49,10 +51,12 @@ def load(source: str | Path | bytes) -> Model:
         raise FileError(f"{what}: not an ONNX file ({error}); expected a ModelProto") from error
     if not proto.graph.node and not proto.graph.output:
         raise FileError(f"{what}: holds no graph; expected an ONNX model with nodes")
-    return to_model(proto, what)
+    return to_model(proto, what, max_bytes=max_bytes)
 
 
-def to_model(proto: onnx.ModelProto, what: str = "the model") -> Model:
+def to_model(
+    proto: onnx.ModelProto, what: str = "the model", *, max_bytes: int | None = None
+) -> Model:
     """The model of a parsed file."""
     domains = {str(item.domain): item.version for item in proto.opset_import}
     opset = int(domains.get("", domains.get("ai.onnx", OPSET if domains else 0)))
@@ -64,7 +68,8 @@ def to_model(proto: onnx.ModelProto, what: str = "the model") -> Model:
     try:
         inputs, outputs = Reader(proto, opset).main()
         metadata = {item.key: item.value for item in proto.metadata_props}
-        return Model(inputs, outputs, name=proto.graph.name or "model", metadata=metadata)
+        name = proto.graph.name or "model"
+        return Model(inputs, outputs, name=name, metadata=metadata, max_bytes=max_bytes)
     except EddlError:
         raise
     except MALFORMED as error:

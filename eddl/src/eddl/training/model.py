@@ -42,7 +42,8 @@ class Model:
     """A network: inputs, outputs and the states between them.
 
     Parameters: `inputs` and `outputs`, one symbolic tensor or several; `seed`, from which the first
-    weights are drawn, each by its name; `name`; `metadata`, strings that files carry.
+    weights are drawn, each by its name; `name`; `metadata`, strings that files carry; `max_bytes`,
+    what the values of one run may take, by default the memory that is free.
     A model is itself a layer: calling it with symbolic tensors shares its weights.
 
     >>> import eddl, numpy as np
@@ -61,6 +62,7 @@ class Model:
         seed: int = 0,
         name: str = "model",
         metadata: Mapping[str, str] | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         self.inputs = _values(inputs, "inputs")
         self.outputs = _values(outputs, "outputs")
@@ -77,6 +79,7 @@ class Model:
         self.states = [leaf for leaf in self.graph.leaves if isinstance(leaf, State)]
         place(self.states, {state: self.names[state] for state in self.states}, seed)
         self._seed = seed
+        self._max_bytes = max_bytes
         self._device = "cpu"
         self._slabs = Slabs(backend("cpu"))
         self._predict: Step | None = None
@@ -288,7 +291,7 @@ class Model:
         if self._predict is None:
             self._predict = Step(
                 self.inputs, self.predictions, training=False, device=self._device,
-                slabs=self._slabs,
+                slabs=self._slabs, max_bytes=self._max_bytes,
             )  # fmt: skip
         arrays = [np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs]
         if not arrays or len({len(x) for x in arrays}) != 1:
@@ -297,6 +300,11 @@ class Model:
             self._predict(*(x[start : start + batch_size] for x in arrays))
             for start in range(0, max(len(arrays[0]), 1), batch_size)
         ]
+        if len(parts) > 1 and any(len(out) != batch_size for out in parts[0]):
+            raise ShapeError(
+                f"predict: the outputs do not have the batch as their first axis, so that batches "
+                f"of {batch_size} cannot be joined; call it with batch_size={len(arrays[0])}"
+            )
         results = [
             part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
         ]
@@ -349,6 +357,7 @@ class Model:
                 [*self.inputs, target], [value], minimize, updates=counters.updates,
                 training=training, device=self._device, slabs=self._slabs,
                 groups=self.groups if training else None, seed=self._seed,
+                max_bytes=self._max_bytes,
             )  # fmt: skip
             cache[key] = step, counters
         return cache[key]

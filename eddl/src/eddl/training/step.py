@@ -63,7 +63,8 @@ class Step:
     and their new values; `training`, whether layers such as batch normalization run in their
     training form; `device`; `slabs`, transient memory to share with other steps; `groups`, those of
     another step over the same parameters, to go on with its optimizers' state; `seed`, of the
-    random numbers that dropout draws.
+    random numbers that dropout draws; `max_bytes`, what the values of a run may take (by default
+    the memory that is free), beyond which `MemoryLimitError` is raised before any is allocated.
 
     >>> import eddl, numpy as np
     >>> x, y = eddl.Input((1,)), eddl.Input((1,))
@@ -88,11 +89,13 @@ class Step:
         slabs: Slabs | None = None,
         groups: Sequence[Group] | None = None,
         seed: int = 0,
+        max_bytes: int | None = None,
         poison: bool = False,
     ) -> None:
         self._backend = devices.backend(device)
         self._slabs = slabs or Slabs(self._backend)
         self._poison = poison
+        self._max_bytes = max_bytes
         self._programs: dict[tuple[Type, ...], Program | Evaluation] = {}
         self._update_programs: dict[int, Program | Evaluation] = {}
         for loss, _, _ in minimize:
@@ -161,8 +164,9 @@ class Step:
             )
         data = [fit(array, value) for array, value in zip(arrays, inputs, strict=True)]
         _check_batch(inputs, data)
-        program = self.program(*(Type(array.dtype, array.shape) for array in data))
-        return program.run(data)
+        with self._backend.within(self._max_bytes):
+            program = self.program(*(Type(array.dtype, array.shape) for array in data))
+            return program.run(data)
 
     def _compile(self, types: Sequence[Type]) -> Program | Evaluation:
         bound = {

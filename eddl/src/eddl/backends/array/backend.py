@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.memory import require
+from eddl.backends.array.memory import require, within
 from eddl.backends.array.threads import Threads, available
 from eddl.compiler.protocol import Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
@@ -80,6 +80,10 @@ class ArrayBackend:
     def copy(self, source: Array, target: Array) -> None:
         """Copy between arrays."""
         np.copyto(target, source)
+
+    def within(self, max_bytes: int | None) -> contextlib.AbstractContextManager[None]:
+        """Refuse what needs more bytes than this while the context lasts."""
+        return within(max_bytes)
 
     def run(self, calls: Sequence[Thunk]) -> None:
         """Make the calls in order, with BLAS on one thread: the kernels bring the others."""
