@@ -300,7 +300,7 @@ class Model:
             self._predict(*(x[start : start + batch_size] for x in arrays))
             for start in range(0, max(len(arrays[0]), 1), batch_size)
         ]
-        if len(parts) > 1 and any(len(out) != batch_size for out in parts[0]):
+        if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):
             raise ShapeError(
                 f"predict: the outputs do not have the batch as their first axis, so that batches "
                 f"of {batch_size} cannot be joined; call it with batch_size={len(arrays[0])}"
