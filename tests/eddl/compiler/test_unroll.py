@@ -1,8 +1,10 @@
 """Loops of known length compile, have gradients, and equal what the evaluator makes of them."""
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime import InferenceSession
 
 import eddl
 from eddl.compiler import Program
@@ -119,3 +121,20 @@ def test_a_loop_that_data_ends_is_evaluated_and_has_no_gradient():
     step = eddl.Step(net.inputs, [*net.outputs, *grads], training=False)
     with pytest.raises(EddlError, match="Loop"):
         step(*data)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_loops_survive_a_file(name, tmp_path):
+    proto, shapes = CASES[name]
+    net, data = eddl.onnx.load.to_model(proto), arrays(shapes)
+    net.save(tmp_path / "net.onnx")
+    onnx.checker.check_model(str(tmp_path / "net.onnx"))
+    expected = EddlBackend.prepare(proto).run(data)
+    again = eddl.load(tmp_path / "net.onnx")
+    session = InferenceSession(tmp_path / "net.onnx")
+    fed = dict(zip([i.name for i in session.get_inputs()], data, strict=True))
+    for found in (
+        eddl.Step(again.inputs, again.outputs, training=False)(*data), session.run(None, fed)
+    ):  # fmt: skip
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -98,7 +98,11 @@ class Reader:
     def main(self) -> tuple[list[Value], list[Value]]:
         """The inputs and outputs of the model's graph."""
         graph, scope = self.proto.graph, Scope(self.opset)
-        return self._graph(graph, scope, trainable=True)
+        inputs, outputs = self._graph(graph, scope, trainable=True)
+        for value, info in zip(outputs, graph.output, strict=True):
+            if value.type.opaque:  # what the file declares of a result that a run will tell
+                value.type = read_input(info).type
+        return inputs, outputs
 
     def _graph(
         self, graph: onnx.GraphProto, scope: Scope, *, trainable: bool = False

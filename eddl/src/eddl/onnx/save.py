@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,27 +44,20 @@ def to_proto(
     names: dict[Value, str] = assign_names(graph)
     names.update((state, model.names[state]) for state in model.states)
     names.update(_output_names(graph, names))
-    used = {v for node in graph.nodes for v in node.inputs if v is not None} | {*graph.outputs}
-    constants: dict[Constant, str] = {}
-    for node in graph.nodes:
-        for value in node.inputs:
-            if isinstance(value, Constant) and value not in constants:
-                constants[value] = f"constant_{len(constants)}"
-    names.update((value, name) for value, name in constants.items())
+    writer = _Writer(names, target)
+    nodes = writer.nodes(graph, "constant_")
     states = [leaf for leaf in graph.leaves if isinstance(leaf, State)]
     body = helper.make_graph(
-        [_constant(c, names[c]) for c in constants]
-        + [_node(node, names, used, target) for node in graph.nodes],
+        nodes,
         model.name,
         [_info(value, names) for value in graph.inputs],
         [_info(value, names) for value in graph.outputs],
         [_tensor(s.storage.view(), names[s]) for s in states],
     )
-    from importlib.metadata import version
-
+    domains = {"": target, **{domain: defs.onnx_ml_opset_version() for domain in writer.domains}}
     proto = helper.make_model(
         body,
-        opset_imports=[helper.make_opsetid("", target)],
+        opset_imports=[helper.make_opsetid(*item) for item in domains.items()],
         ir_version=IR_VERSION,
         producer_name="eddl",
         producer_version=version("eddl"),
@@ -119,47 +113,119 @@ def _output_names(graph: Graph, names: Mapping[Value, str]) -> dict[Value, str]:
     return found
 
 
-def _node(node: Node, names: Mapping[Value, str], used: set[Value], opset: int) -> onnx.NodeProto:
-    operator, name = entry(node), names[node.outputs[0]].rsplit(":", 1)[0]
-    inputs = ["" if value is None else names[value] for value in node.inputs]
-    while inputs and not inputs[-1]:
-        inputs.pop()
-    counted = "num_outputs" in operator.attributes  # Split: as many as there are
-    public = node.outputs if counted else node.outputs[: operator.outputs]
-    while len(public) > 1 and not counted and public[-1] not in used and public[-1].name is None:
+class _Writer:
+    """Writes nodes under given names, and the graphs that some of them hold."""
+
+    def __init__(self, names: dict[Value, str], opset: int) -> None:
+        self.names = names
+        self.opset = opset
+        self.domains: set[str] = set()
+
+    def nodes(self, graph: Graph, prefix: str) -> list[onnx.NodeProto]:
+        """A graph's constants and nodes; its other values have names already."""
+        used = {v for node in graph.nodes for v in node.inputs if v is not None}
+        used.update(graph.outputs)
+        constants: list[onnx.NodeProto] = []
+        for value in graph.leaves:
+            if isinstance(value, Constant) and value not in self.names:
+                self.names[value] = f"{prefix}{len(constants)}"
+                constants.append(_constant(value, self.names[value]))
+        return [*constants, *(self._node(node, used) for node in graph.nodes)]
+
+    def _node(self, node: Node, used: set[Value]) -> onnx.NodeProto:
+        operator, names = entry(node), self.names
+        name = names[node.outputs[0]].rsplit(":", 1)[0]
+        counts = dict(node.attributes.get("captures", ()))
+        own = node.inputs[: len(node.inputs) - sum(counts.values())]
+        inputs = ["" if value is None else names[value] for value in own]
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        proto = helper.make_node(
+            node.op,
+            inputs,
+            [names[value] for value in _public(node, used)],
+            name=name,
+            domain=node.domain,
+        )
+        if node.domain:
+            self.domains.add(node.domain)
+        schema, captured = _schema(node, self.opset), list(node.inputs[len(own) :])
+        for key, value in _written_attributes(node):
+            if key == "num_outputs" and len(inputs) > 1:
+                continue  # the sizes say it
+            if key not in schema.attributes:
+                raise GraphError(
+                    f"{name}: {node.op} with {key}={value!r} cannot be written as opset "
+                    f"{self.opset}; ask for a later one"
+                )
+            if isinstance(value, Graph):
+                start = sum(list(counts.values())[: list(counts).index(key)])
+                outer = captured[start : start + counts[key]]
+                value = self._subgraph(value, f"{name}/{key}", outer)
+            proto.attribute.append(helper.make_attribute(key, value))
+        if operator.since > self.opset:
+            raise GraphError(
+                f"{name}: {node.op} in the form of opset {operator.since} cannot be written as "
+                f"opset {self.opset}; ask for a later one"
+            )
+        return proto
+
+    def _subgraph(self, graph: Graph, name: str, outer: Sequence[Value | None]) -> onnx.GraphProto:
+        """The body of a loop or branch, which reads what it captures under its outer names."""
+        graph = _inlined(graph, self.opset)
+        formal = graph.inputs[: len(graph.inputs) - len(outer)]
+        for inner, value in zip(graph.inputs[len(formal) :], outer, strict=True):
+            if value is not None:
+                self.names[inner] = self.names[value]
+        for index, value in enumerate(formal):
+            self.names[value] = f"{name}/in{index}"
+        for index, node in enumerate(graph.nodes):
+            for position, value in enumerate(node.outputs):
+                self.names[value] = f"{name}/{node.op}{index}:{position}"
+        outside = {value for value in self.names if isinstance(value, Constant)}
+        nodes = self.nodes(graph, f"{name}/constant_")
+        results = []
+        for index, value in enumerate(graph.outputs):
+            info = _info(value, self.names)
+            if value.node is None or value in graph.outputs[:index]:  # a result needs its own name
+                source, info.name = info.name, f"{name}/out{index}"
+                nodes.append(helper.make_node("Identity", [source], [info.name]))
+            results.append(info)
+        inputs = [_info(value, self.names) for value in formal]
+        for value in [v for v in self.names if isinstance(v, Constant) and v not in outside]:
+            del self.names[value]  # a name of this graph means nothing beside it
+        return helper.make_graph(nodes, name, inputs, results)
+
+
+def _public(node: Node, used: set[Value]) -> Sequence[Value]:
+    """The outputs that a file shows: those of the standard, up to the last that is read."""
+    operator = entry(node)
+    if "num_outputs" in operator.attributes:  # Split: as many as there are
+        return node.outputs
+    public = node.outputs if operator.host else node.outputs[: operator.outputs]
+    while len(public) > 1 and public[-1] not in used and public[-1].name is None:
         public = public[:-1]
-    proto = helper.make_node(
-        node.op, inputs, [names[value] for value in public], name=name, domain=node.domain
-    )
-    schema = _schema(node, opset)
+    return public
+
+
+def _is_default(default: Any, value: Any) -> bool:
+    return default is not None and type(default) is type(value) and default == value
+
+
+def _written_attributes(node: Node) -> Iterator[tuple[str, Any]]:
+    """The attributes that differ from the standard's defaults, as ONNX holds them."""
+    defaults = entry(node).attributes
     for key, value in sorted(node.attributes.items()):
         if value is None or (isinstance(value, tuple) and not value) or key == "captures":
             continue
-        if key == "num_outputs" and len(inputs) > 1:
-            continue  # the sizes say it
-        same = not isinstance(value, np.ndarray) and operator.attributes.get(key) == value
-        if same and key not in ("axis", "to"):
+        if isinstance(value, np.ndarray):
+            yield key, numpy_helper.from_array(value)
+        elif key not in ("axis", "to") and _is_default(defaults.get(key), value):
             continue
-        if key not in schema.attributes:
-            raise GraphError(
-                f"{name}: {node.op} with {key}={value!r} cannot be written as opset {opset}; ask "
-                "for a later one"
-            )
-        if isinstance(value, Graph):
-            raise GraphError(f"{name}: {node.op} holds a graph, which cannot be written yet")
-        if isinstance(value, np.dtype):
-            value = to_onnx(value)
-        elif isinstance(value, np.ndarray):
-            value = numpy_helper.from_array(value)
-        elif isinstance(value, tuple):
-            value = list(value)
-        proto.attribute.append(helper.make_attribute(key, value))
-    if operator.since > opset:
-        raise GraphError(
-            f"{name}: {node.op} in the form of opset {operator.since} cannot be written as opset "
-            f"{opset}; ask for a later one"
-        )
-    return proto
+        elif isinstance(value, np.dtype):
+            yield key, to_onnx(value)
+        else:
+            yield key, list(value) if isinstance(value, tuple) else value
 
 
 def _constant(value: Constant, name: str) -> onnx.NodeProto:
@@ -168,6 +234,8 @@ def _constant(value: Constant, name: str) -> onnx.NodeProto:
 
 
 def _info(value: Value, names: Mapping[Value, str]) -> onnx.ValueInfoProto:
+    if value.type.opaque:  # the reader of the file will find it out
+        return onnx.ValueInfoProto(name=names[value])
     shape = [
         size if size is not None else f"{names[value].replace(':', '_')}_{axis}"
         for axis, size in enumerate(value.shape)
