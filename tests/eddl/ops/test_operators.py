@@ -39,7 +39,6 @@ WITHOUT_GRADIENT = {
                      "Not", "IsNaN", "IsInf"), "boolean result"),
     **dict.fromkeys(("QuantizeLinear", "QLinearMatMul", "QLinearConv"), "whole numbers result"),
     "Size": "integer result", "Binarizer": "constant in pieces",
-    "Det": "its gradient needs an inverse, which the table does not hold",
 }  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from eddl.graph import Constant, Dim, Node, Type, Value
-from eddl.ops.shapes import broadcast, same, sum_to
-from eddl.ops.table import Call, Gradients, Operator, apply, integers, register
+from eddl.ops.shapes import broadcast, like, same, sum_to
+from eddl.ops.table import PRIVATE, Call, Gradients, Operator, apply, integers, register
 
 
 def _matmul(call: Call) -> list[Type]:
@@ -45,6 +45,20 @@ def _matmul_gradient(node: Node, g: Value) -> Gradients:
 
 def _shaped(value: Value, like: Value) -> Value:
     return apply("Reshape", value, integers(like.type.sizes))
+
+
+def _det_gradient(node: Node, g: Value) -> Gradients:
+    """d det(X) = det(X) tr(X^-1 dX): defined where X has an inverse."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    scale = apply("Reshape", g * y, integers([*y.type.sizes, 1, 1]))
+    return (scale * _turned(apply("Inverse", x, domain=PRIVATE)),)
+
+
+def _inverse_gradient(node: Node, g: Value) -> Gradients:
+    """dY = -Y dX Y."""
+    turned = _turned(node.outputs[0])
+    return (-apply("MatMul", turned, apply("MatMul", g, turned)),)
 
 
 def _gemm(call: Call) -> list[Type]:
@@ -108,7 +122,19 @@ register(
         constant_inputs=(1,),
     )
 )
-register(Operator(name="Det", inputs=("X",), infer=_det, since=11, float32=True))
+register(
+    Operator(name="Det", inputs=("X",), infer=_det, gradient=_det_gradient, since=11, float32=True)
+)
+register(
+    Operator(
+        name="Inverse",
+        domain=PRIVATE,
+        inputs=("X",),
+        infer=like,
+        gradient=_inverse_gradient,
+        float32=True,
+    )
+)
 register(
     Operator(name="MatMul", inputs=("A", "B"), infer=_matmul, gradient=_matmul_gradient, since=9)
 )

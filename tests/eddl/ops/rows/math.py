@@ -130,6 +130,7 @@ ROWS: list[Row] = [
     _einsum("ij->j", (3, 4)),
     _einsum("i,j->ij", (3,), (4,)),
     Row("Det", lambda r: [np.eye(3) + spread(r, 2, 3, 3)]),
+    Row("Inverse", lambda r: [2 * np.eye(3) + spread(r, 2, 3, 3)], domain="eddl"),
     Row("Trilu", lambda r: [spread(r, 2, 3, 4)]),
     Row("Trilu", lambda r: [spread(r, 4, 3), np.array(-1)], {"upper": 0}, constant=(1,)),
     Row("Trilu", lambda r: [spread(r, 3, 4), np.array(1)], constant=(1,)),

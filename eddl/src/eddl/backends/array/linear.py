@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
@@ -28,6 +30,24 @@ def matmul(backend: ArrayBackend, node: Node) -> Offer:
         return lambda: backend.threads.run(tasks)
 
     return Offer("blas", bind)
+
+
+@kernel("Inverse", domain="eddl")
+def inverse(backend: ArrayBackend, node: Node) -> Offer:
+    """Inverses of square matrices; not-a-number for all where one of them has none."""
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        xp = backend.xp
+
+        def run() -> None:
+            try:
+                xp.copyto(outputs[0], xp.linalg.inv(inputs[0]), casting="same_kind")
+            except np.linalg.LinAlgError:
+                outputs[0].fill(np.nan)
+
+        return run
+
+    return Offer("lu", bind)
 
 
 @kernel("Det")
