@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 
 import numpy as np
@@ -121,6 +122,9 @@ def test_models_from_keras_run_and_train_on(tmp_path, monkeypatch):
     for name, model, shape in keras_models():
         data = np.random.default_rng(0).standard_normal(shape).astype("float32")
         labels = np.arange(len(data)) % 3
+        r = np.random.default_rng(1)
+        for variable in model.weights:  # equal weights could not be told from each other
+            variable.assign(np.asarray(variable) + 0.1 * r.standard_normal(variable.shape))
         model(data)
         model.export(tmp_path / f"{name}.onnx", format="onnx", verbose=False)
         net = eddl.load(tmp_path / f"{name}.onnx")
@@ -137,5 +141,17 @@ def test_models_from_keras_run_and_train_on(tmp_path, monkeypatch):
         assert np.linalg.norm(gradient - theirs) <= 1e-3 * np.linalg.norm(theirs), name
 
         net.build(optimizer=eddl.Adam(1e-3), loss="categorical_cross_entropy")
+        _, ours = net.loss_and_gradients(data, labels)
+        weights, matched = net.weights(), 0
+        largest = max(float(v.value.grad.norm()) for v in model.trainable_weights)
+        for variable in model.trainable_weights:
+            value, flow = variable.value.detach().numpy(), variable.value.grad.numpy()
+            for order in itertools.permutations(range(value.ndim)):
+                for own, array in weights.items():
+                    if own in ours and np.array_equal(array, value.transpose(order)):
+                        error = np.linalg.norm(ours[own] - flow.transpose(order))
+                        assert error <= 1e-3 * max(np.linalg.norm(flow), 1e-6 * largest), own
+                        matched += 1
+        assert matched >= len(model.trainable_weights) - 2, (name, matched)
         losses = [net.train_batch(data, labels)["loss"] for _ in range(10)]
         assert losses[-1] < losses[0], name
