@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from eddl.training.model import Model
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 190, 44, 26, 30
+REACH = 90
+"""How far to the side a line bends that passes other boxes."""
 COLOURS = {
     "Conv": "#dbe9fb", "ConvTranspose": "#dbe9fb", "Gemm": "#dbe9fb", "MatMul": "#dbe9fb",
     "BatchNormalization": "#e7e0f7", "MaxPool": "#fdeacc", "GlobalAveragePool": "#fdeacc",
@@ -50,18 +52,28 @@ def to_svg(model: Model) -> str:
         put(first, row, title, repr(first.type), COLOURS.get(node.op, "#f7f7f4"))
         for output in node.outputs[1:]:
             place[output] = place[first]
-        for source in dict.fromkeys(sources):
-            (x0, y0), (x1, y1) = place[source], place[first]
-            y0 += HEIGHT
-            bend = (y0 + y1) / 2
-            lines.append(
-                f'<path d="M{x0:.0f},{y0:.0f} C{x0:.0f},{bend:.0f} {x1:.0f},{bend:.0f} '
-                f'{x1:.0f},{y1:.0f}" fill="none" stroke="#8a94a3"/>'
-            )
-    width = max(columns.values()) * (WIDTH + GAP_X) + 20
+        lines += [
+            _line(place[source], place[first], row - depth[source])
+            for source in dict.fromkeys(sources)
+        ]
+    width = max(columns.values()) * (WIDTH + GAP_X) + REACH + 20
     height = (max(columns) + 1) * (HEIGHT + GAP_Y) + 10
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">'
         f'<rect width="100%" height="100%" fill="#ffffff"/>{"".join(lines)}{"".join(boxes)}</svg>\n'
     )
+
+
+def _line(source: tuple[float, float], target: tuple[float, float], rows: int) -> str:
+    """Down to the next row; past others, around them."""
+    (x0, y0), (x1, y1) = source, target
+    if rows == 1:
+        y0, bend = y0 + HEIGHT, (y0 + HEIGHT + y1) / 2
+        points = (x0, y0), (x0, bend), (x1, bend), (x1, y1)
+    else:
+        x0, x1, y0, y1 = x0 + WIDTH / 2, x1 + WIDTH / 2, y0 + HEIGHT / 2, y1 + HEIGHT / 2
+        side = max(x0, x1) + min(20 + 8 * rows, REACH)
+        points = (x0, y0), (side, y0), (side, y1), (x1, y1)
+    start, *rest = (f"{x:.0f},{y:.0f}" for x, y in points)
+    return f'<path d="M{start} C{" ".join(rest)}" fill="none" stroke="#8a94a3"/>'
