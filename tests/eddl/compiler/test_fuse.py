@@ -1,5 +1,7 @@
 """Fusing elementwise chains: the same bits, fewer passes over memory."""
 
+import ast
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ import eddl
 from eddl import compiler
 from eddl.backends.array import ArrayBackend
 from eddl.compiler import Slabs, compile_graph, fuse
+from eddl.compiler.fuse import _Swap
 from eddl.graph import Graph, Input, Type
 from eddl.ops import apply
 
@@ -51,6 +54,12 @@ def test_comparisons_and_attributes_fuse():
 def test_what_is_not_fused(make, expected):
     a = x()
     assert ops(fuse(Graph([a], make(a)))) == expected
+
+
+def test_a_function_keeps_its_name_where_an_attribute_has_the_same():
+    swapped = _Swap({"abs": ast.Constant(2), "x": ast.Name("y")})
+    tree = ast.parse("abs(x) + abs", mode="eval").body
+    assert ast.unparse(swapped.visit(tree)) == "abs(y) + 2"
 
 
 def test_long_chains_are_cut():

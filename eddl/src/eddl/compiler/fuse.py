@@ -63,6 +63,11 @@ class _Swap(ast.NodeTransformer):
     def __init__(self, parts: dict[str, ast.expr]) -> None:
         self.parts = parts
 
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Only the arguments: a function's name is not a value's."""
+        arguments: list[ast.expr] = [self.visit(argument) for argument in node.args]
+        return ast.Call(node.func, arguments, [])
+
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.parts.get(node.id, node)
 
