@@ -13,7 +13,7 @@ import numpy as np
 
 from eddl.errors import AttributeValueError, ShapeError
 from eddl.graph import Value
-from eddl.losses import class_weights
+from eddl.losses import one_hot
 from eddl.ops.table import apply, integers
 
 Counts = Mapping[str, np.ndarray[Any, Any]]
@@ -46,7 +46,7 @@ def _classes(prediction: Value) -> int:
 def _chosen(prediction: Value) -> Value:
     """The predicted class as one-hot of the prediction's shape."""
     best = apply("ArgMax", prediction, axis=1, keepdims=0)
-    return class_weights(best, prediction)
+    return one_hot(best, prediction)
 
 
 def _count(value: Value, *, axes: list[int] | None = None) -> Value:
@@ -73,7 +73,7 @@ class Dice:
     ) -> dict[str, Value]:
         """Add a batch's counts."""
         axes = [axis for axis in range(prediction.rank) if axis != 1]
-        chosen, truth = _chosen(prediction), class_weights(target, prediction)
+        chosen, truth = _chosen(prediction), one_hot(target, prediction)
         return {
             "both": state["both"] + _count(chosen * truth, axes=axes),
             "sizes": state["sizes"] + _count(chosen, axes=axes) + _count(truth, axes=axes),
@@ -105,7 +105,7 @@ class Accuracy:
         self, state: Mapping[str, Value], prediction: Value, target: Value
     ) -> dict[str, Value]:
         """Add a batch's counts."""
-        truth = class_weights(target, prediction)
+        truth = one_hot(target, prediction)
         return {
             "right": state["right"] + _count(_chosen(prediction) * truth),
             "all": state["all"] + _count(truth),
