@@ -141,10 +141,6 @@ REST = [
     one("normalise", lambda x: layers.normalise(x, mean=0.5, deviation=2.0),
         lambda x: (x - 0.5) / 2),
     one("dropout", lambda x: layers.dropout(x, 0.0), lambda x: x),
-    one("constant", lambda x: x + layers.constant(2.5, x.dtype), lambda x: x + 2.5),
-    *each_rank("flatten", lambda x: layers.flatten(x), lambda x: x.reshape(len(x), -1)),
-    *each_rank("reshape", lambda x: layers.reshape(x, (-1, 2)),
-               lambda x: x.reshape(len(x), -1, 2)),
 ]  # fmt: skip
 
 EXAMPLES = [*ACTIVATIONS, *MERGES, *NORMS, *REST]
