@@ -23,6 +23,7 @@ from eddl.ops.differentiation import gradients
 from eddl.optimizers import SGD, Adam
 from eddl.schedules import OneCycle
 from eddl.tensors import Tensor
+from eddl.training.decoding import decode
 from eddl.training.model import Model
 from eddl.training.step import Step
 
@@ -47,6 +48,7 @@ __all__ = [
     "Step",
     "Tensor",
     "TypeMismatchError",
+    "decode",
     "gradients",
     "initializers",
     "layers",
