@@ -78,6 +78,10 @@ from eddl.layers.intensity import (
 from eddl.layers.linear import (
     dense,
 )
+from eddl.layers.loops import (
+    conv_lstm,
+    scan,
+)
 from eddl.layers.merging import (
     add,
     average,
@@ -148,6 +152,7 @@ __all__ = [
     "concat",
     "constant",
     "conv",
+    "conv_lstm",
     "conv_transpose",
     "crop",
     "dense",
@@ -212,6 +217,7 @@ __all__ = [
     "rms_norm",
     "rnn",
     "scaled_dot_product",
+    "scan",
     "selu",
     "separable_conv",
     "shrink",

@@ -8,6 +8,7 @@ from scipy.special import expit
 from eddl import layers
 
 from .example import Example, normal
+from .windows import convolved
 
 N, T, F, H = 3, 5, 2, 4
 X = (N, T, F)
@@ -234,4 +235,70 @@ ATTENTION = [
             note="mask across"),
 ]  # fmt: skip
 
-EXAMPLES = [*RECURRENT, *EMBEDDED, *ATTENTION]
+
+def images(x, w, b, mask=None, start=None, order=1):
+    """A convolutional LSTM, step by step."""
+    n, t, _, *space = x.shape
+    h = c = np.zeros((n, 2, *space))
+    if start is not None:
+        h, c = start
+    outputs = np.zeros((n, t, 2, *space))
+    for i in range(t)[::order]:
+        total = convolved(np.concatenate([x[:, i], h], 1), w, b)
+        gates = np.split(total, 4, 1)
+        new_c = expit(gates[2]) * c + expit(gates[0]) * np.tanh(gates[3])
+        new_h = expit(gates[1]) * np.tanh(new_c)
+        alive = np.ones(n, bool) if mask is None else mask[:, i]
+        alive = alive.reshape(-1, *[1] * (h.ndim - 1))
+        outputs[:, i] = np.where(alive, new_h, 0)
+        h, c = np.where(alive, new_h, h), np.where(alive, new_c, c)
+    return [outputs, h, c]
+
+
+def shown_images(x, **options):
+    y, state = layers.conv_lstm(x, 2, 3, return_sequences=True, return_state=True, **options)
+    return [y, *state]
+
+
+def leaky(x, start):
+    """A step of one's own, which uses a parameter and a value from outside."""
+    gain = layers.reduce_mean(x, (1, 2), keepdims=True)
+    flat = layers.squeeze(gain, 1)
+    weight = layers.dense(start, 3, use_bias=False)
+
+    def step(part, held):
+        new = layers.tanh(part + held * flat) + weight
+        return (new * 2.0,), (new,)
+
+    outputs, states = layers.scan(step, x, start)
+    return [*outputs, *states]
+
+
+def leaky_oracle(x, start, w):
+    gain, held, outputs = x.mean((1, 2))[:, None], start, []
+    for i in range(x.shape[1]):
+        held = np.tanh(x[:, i] + held * gain) + start @ w.T
+        outputs.append(2 * held)
+    return [np.stack(outputs, 1), held]
+
+
+FRAMES = ((2, 3, 2, 5), (2, 3, 2, 4, 3), (2, 3, 2, 3, 2, 4))
+BLINK = np.asarray([[1, 0, 1], [0, 1, 0]], bool)
+LOOPS = [
+    *(Example("conv_lstm", lambda x: layers.conv_lstm(x, 2, 3),
+              lambda x, w, b: images(x, w, b)[1], (s,), data=normal, free=(1, *range(3, len(s))))
+      for s in FRAMES),
+    Example("conv_lstm", lambda x, h, c: shown_images(x, initial_state=(h, c), reverse=True),
+            lambda x, h, c, w, b: images(x, w, b, start=(h, c), order=-1),
+            (FRAMES[0], (2, 2, 5), (2, 2, 5)), data=normal, note="state"),
+    Example("conv_lstm", lambda x, m: shown_images(x, mask=m),
+            lambda x, m, w, b: images(x, w, b, m), (FRAMES[0], BLINK.shape),
+            data=(normal, fixed(BLINK)), note="mask"),
+    Example("scan", leaky, leaky_oracle, ((2, 4, 3), (2, 3)), data=normal),
+    Example("scan", lambda x, y, s: layers.scan(
+        lambda a, b, t: ((t * b, a), (t + a,)), [x, y], s, reverse=True)[0],
+            lambda x, y, s: [(s[:, None] + x[:, ::-1].cumsum(1)[:, ::-1] - x) * y, x],
+            ((2, 4, 3), (2, 4, 3), (2, 3)), data=normal, note="two, backwards"),
+]  # fmt: skip
+
+EXAMPLES = [*LOOPS, *RECURRENT, *EMBEDDED, *ATTENTION]
