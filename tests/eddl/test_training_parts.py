@@ -11,6 +11,7 @@ from scipy import special, stats
 import eddl
 from eddl import initializers, layers, losses, metrics, optimizers, schedules
 from eddl.errors import EddlError
+from eddl.training.counters import Counters
 
 R = np.random.default_rng(0)
 LOGITS = R.standard_normal((4, 3, 5, 6))
@@ -86,10 +87,9 @@ def test_a_floating_target_without_the_class_axis_suggests_the_integral_type():
 def count(metric, batches):
     p = eddl.Input(LOGITS.shape[1:], dtype="float64", name="p")
     t = eddl.Input(LABELS.shape[1:], dtype="int64", name="t")
-    from eddl.training.model import _Counters
 
-    counters = _Counters([metric], p, t)
-    step = eddl.Step([p, t], [p], updates=counters.updates, training=False)
+    counters = Counters([metric], p)
+    step = eddl.Step([p, t], [p], updates=counters.updates(t), training=False)
     for part in batches:
         step(LOGITS[part], LABELS[part])
     return counters.results()[metric.name]

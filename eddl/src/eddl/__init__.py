@@ -22,7 +22,14 @@ from eddl.layers import input as Input
 from eddl.optimizers import SGD, Adam
 from eddl.schedules import OneCycle
 from eddl.tensors import Tensor
+from eddl.training.callbacks import (
+    BestCheckpoint,
+    Callback,
+    EarlyStopping,
+    PeriodicCheckpoint,
+)
 from eddl.training.model import Model
+from eddl.training.state import Rules
 from eddl.training.step import Step, gradients
 
 if TYPE_CHECKING:
@@ -32,7 +39,10 @@ __all__ = [
     "SGD",
     "Adam",
     "AttributeValueError",
+    "BestCheckpoint",
+    "Callback",
     "DeviceError",
+    "EarlyStopping",
     "EddlError",
     "FileError",
     "GradientError",
@@ -41,6 +51,8 @@ __all__ = [
     "MemoryLimitError",
     "Model",
     "OneCycle",
+    "PeriodicCheckpoint",
+    "Rules",
     "ShapeError",
     "StateError",
     "Step",
