@@ -19,6 +19,7 @@ from eddl.errors import (
     TypeMismatchError,
 )
 from eddl.layers import input as Input
+from eddl.ops.differentiation import gradients
 from eddl.optimizers import SGD, Adam
 from eddl.schedules import OneCycle
 from eddl.tensors import Tensor
@@ -30,7 +31,7 @@ from eddl.training.callbacks import (
 )
 from eddl.training.model import Model
 from eddl.training.state import Rules
-from eddl.training.step import Step, gradients
+from eddl.training.step import Step
 
 if TYPE_CHECKING:
     from eddl.onnx.load import load

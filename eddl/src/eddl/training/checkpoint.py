@@ -40,6 +40,8 @@ def write_checkpoint(training: Training, path: str | Path) -> None:
     from safetensors.numpy import save
 
     tensors = {name: np.array(a, order="C") for name, a in _views(training).items()}
+    rows = training.setup.scores[True].rows()
+    tensors.update({f"rows/{name}": array for name, array in rows.items()})
     callbacks = []
     for index, callback in enumerate(training.callbacks):
         state = callback.state_dict()
@@ -75,6 +77,9 @@ def read_checkpoint(training: Training, path: str | Path) -> None:
                 f"averages: it has no {name} of shape {list(view.shape)}; build the model as it "
                 "was then"
             )
+    rows = {k.removeprefix("rows/"): a for k, a in tensors.items() if k.startswith("rows/")}
+    if set(rows) != set(training.setup.scores[True].rows()):
+        raise FileError(f"{path}: the checkpoint was written with other metrics")
     kinds = [type(callback).__name__ for callback in training.callbacks]
     if [kind for kind, _ in header["callbacks"]] != kinds:
         raise FileError(
@@ -93,6 +98,7 @@ def read_checkpoint(training: Training, path: str | Path) -> None:
             callback.load_state_dict({**plain, **arrays})
     for name in PLACE:
         setattr(training, name, header[name])
+    training.setup.scores[True].set_rows(rows)
     training.setup.state.warned = bool(training.setup.state.skipped)
     training.history.update(header["history"])
     training.place = header["source"]
@@ -144,7 +150,7 @@ def _check_header(path: str | Path, header: Mapping[str, Any]) -> None:
                 "checksum": int, "made_with": dict}  # fmt: skip
     for name, kind in expected.items():
         value = header.get(name)
-        if type(value) is not kind or (kind is int and value < 0):
+        if type(value) is not kind or (isinstance(value, int) and value < 0):
             raise FileError(
                 f"{path}: received {value!r} as the header's {name!r}, expected {kind.__name__}; "
                 "the file was not written by fit"
@@ -177,7 +183,7 @@ def _views(training: Training) -> dict[str, Array]:
                       for s in state.averages.states})  # fmt: skip
     found["skipped"] = state.skipped
     scores = training.setup.scores[True]
-    found.update({f"metric/{name}": array for name, array in scores.arrays().items()})
+    found.update({f"metric/{name}": array for name, array in scores.counts().items()})
     return found
 
 
@@ -185,7 +191,7 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> int:
     total = zlib.crc32(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         total = zlib.crc32(name.encode(), total)
-        total = zlib.crc32(tensors[name].reshape(-1).view(np.uint8), total)
+        total = zlib.crc32(tensors[name].tobytes(), total)
     return total
 
 

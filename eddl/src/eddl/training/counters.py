@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from eddl.graph import State, Value
-from eddl.metrics import Metric
+from eddl.metrics import Metric, gathers
 from eddl.training.store import flat_state
 
 Array = np.ndarray[Any, Any]
 
 
 class Counters:
-    """The metrics of one prediction: their counts as states, what moves them, their results."""
+    """The metrics of one prediction: counts as states, rows gathered on the host, results."""
 
     def __init__(self, metrics: Iterable[Metric], prediction: Value) -> None:
         self.metrics = list(metrics)
@@ -25,41 +25,74 @@ class Counters:
             for metric in self.metrics
         ]
         self._states = [
-            {
-                key: flat_state(array.copy(), f"{metric.name} {key}")
-                for key, array in initial.items()
-            }
+            {} if gathers(metric) else {key: flat_state(array.copy(), f"{metric.name} {key}")
+                                        for key, array in initial.items()}
             for metric, initial in zip(self.metrics, self._initial, strict=True)
-        ]
+        ]  # fmt: skip
+        self._rows: dict[tuple[int, str], list[Array]] = {
+            (index, key): []
+            for index, (metric, initial) in enumerate(zip(self.metrics, self._initial, strict=True))
+            if gathers(metric)
+            for key in initial
+        }
 
-    def updates(self, target: Value) -> dict[State, Value]:
-        """The new counts after a batch."""
-        found: dict[State, Value] = {}
-        for metric, own in zip(self.metrics, self._states, strict=True):
+    def updates(self, target: Value) -> tuple[dict[State, Value], list[Value]]:
+        """The new counts after a batch, and the batch's rows of what is gathered."""
+        counts: dict[State, Value] = {}
+        rows: dict[tuple[int, str], Value] = {}
+        for index, (metric, own) in enumerate(zip(self.metrics, self._states, strict=True)):
             new = metric.update(own, self._prediction, target)
-            found.update({own[key]: new[key] for key in own})
-        return found
+            counts.update({state: new[key] for key, state in own.items()})
+            rows.update({(index, key): value for key, value in new.items() if key not in own})
+        return counts, [rows[place] for place in self._rows]
+
+    def add(self, rows: Iterable[Array]) -> None:
+        """Append a batch's rows."""
+        for parts, array in zip(self._rows.values(), rows, strict=True):
+            parts.append(array)
 
     def reset(self) -> None:
         """Begin to count anew."""
         for states, initial in zip(self._states, self._initial, strict=True):
             for key, state in states.items():
                 state.storage.view()[...] = initial[key]
+        for parts in self._rows.values():
+            parts.clear()
 
     def results(self) -> dict[str, float]:
-        """Each metric from its counts."""
+        """Each metric from its counts or rows."""
         return {
-            metric.name: float(metric.result({k: s.storage.view() for k, s in states.items()}))
-            for metric, states in zip(self.metrics, self._states, strict=True)
-        }
+            metric.name: float(metric.result({
+                key: states[key].storage.view() if key in states else self._gathered(index, key)
+                for key in initial
+            }))
+            for index, (metric, states, initial) in enumerate(
+                zip(self.metrics, self._states, self._initial, strict=True)
+            )
+        }  # fmt: skip
 
-    def arrays(self) -> dict[str, Array]:
-        """The counts, by metric and name; views."""
+    def counts(self) -> dict[str, Array]:
+        """The counts by metric and name, as views."""
         return {
             f"{metric.name}/{key}": state.storage.view()
             for metric, states in zip(self.metrics, self._states, strict=True)
             for key, state in states.items()
         }
+
+    def rows(self) -> dict[str, Array]:
+        """The rows so far by metric and name."""
+        return {
+            f"{self.metrics[index].name}/{key}": self._gathered(index, key)
+            for index, key in self._rows
+        }
+
+    def set_rows(self, rows: Mapping[str, Array]) -> None:
+        """Go on from saved rows."""
+        for (index, key), parts in self._rows.items():
+            parts[:] = [rows[f"{self.metrics[index].name}/{key}"]]
+
+    def _gathered(self, index: int, key: str) -> Array:
+        return np.concatenate([self._initial[index][key], *self._rows[index, key]])
 
 
 class Means:
@@ -115,10 +148,20 @@ class Score:
             found.update({prefix + key: value for key, value in counters.results().items()})
         return found
 
-    def arrays(self) -> dict[str, Array]:
-        """The metrics' counts; views."""
-        return {
-            f"{name}/{key}": array
-            for name, counters in self.counters.items()
-            for key, array in counters.arrays().items()
-        }
+    def counts(self) -> dict[str, Array]:
+        """The metrics' counts by name, as views."""
+        return {f"{name}/{key}": array for name, counters in self.counters.items()
+                for key, array in counters.counts().items()}  # fmt: skip
+
+    def rows(self) -> dict[str, Array]:
+        """What metrics have gathered, by name."""
+        return {f"{name}/{key}": array for name, counters in self.counters.items()
+                for key, array in counters.rows().items()}  # fmt: skip
+
+    def set_rows(self, rows: Mapping[str, Array]) -> None:
+        """Go on from saved rows."""
+        for name, counters in self.counters.items():
+            prefix = f"{name}/"
+            counters.set_rows(
+                {k.removeprefix(prefix): a for k, a in rows.items() if k.startswith(prefix)}
+            )

@@ -9,7 +9,7 @@ that were trained on.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,7 +116,7 @@ class Source:
             return self._steps
         return len(self._data) if hasattr(self._data, "__len__") else 0
 
-    def epoch(self) -> Iterator[Any]:
+    def epoch(self) -> Generator[Any]:
         """The batches of an epoch, or those that are left of it."""
         if self._steps is None:
             self._running = None
@@ -208,7 +208,7 @@ def listed(given: Any, count: int, what: str) -> Sequence[Any]:
                 f"{what}: received {got}, expected a tuple or list of {count} tensors"
             )
         return given
-    if isinstance(given, (tuple, list)) and len(given) == 1 and getattr(given[0], "shape", ()):
+    if isinstance(given, (tuple, list)) and len(given) == 1 and _has_axes(given[0]):
         return given
     return (given,)
 
@@ -227,6 +227,10 @@ def unpack(batch: Any, counts: tuple[int, int]) -> tuple[Sequence[Any], Sequence
         f"received a batch of type {type(batch).__name__}, expected an object with images and "
         "labels, or a pair (inputs, targets)"
     )
+
+
+def _has_axes(value: Any) -> bool:
+    return hasattr(value, "shape") and len(value.shape) > 0
 
 
 def _holds_arrays(value: Any) -> bool:

@@ -22,6 +22,7 @@ from eddl.training.interrupt import between_steps
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
+    from eddl.training.setup import Pass, Report
 
 History = dict[str, list[float]]
 """One list a quantity, one number an epoch."""
@@ -88,36 +89,32 @@ class Training:
         with contextlib.closing(self.source.epoch()) as batches:
             batch = next(batches, END)
             while batch is not END and not self.stopped:
-                reports: list[dict[str, tuple[float, float]]] = []
+                reports: list[Report] = []
                 while batch is not END and len(reports) < size:
                     inputs, targets = unpack(batch, self.setup.counts)
                     one = self.setup.find(targets, training=True)
                     with between_steps():
-                        reports.append(one.report(one.add(inputs, targets), len(targets[0])))
+                        reports.append(one.add(inputs, targets))
                     place = self.source.state_dict()
                     batch = next(batches, END)
                 ended = batch is END
                 if ended:
                     place = self.source.state_dict()
                 with between_steps():
-                    self._update(one.step, reports)
+                    self._update(one, reports)
                     self.place, self.ended = place, ended
                 means = self.setup.scores[True].means.results()
                 bar.set_postfix(loss=f"{means.get('loss', float('nan')):.4f}", refresh=False)
                 bar.update(len(reports))
-                self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].items()})
+                self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].losses.items()})
                 self._write()
         if not self.batch:
             raise ShapeError("fit: received data without a batch, expected at least one")
 
-    def _update(self, step: Any, reports: Sequence[Mapping[str, tuple[float, float]]]) -> None:
-        fine = step.update()
+    def _update(self, one: Pass, reports: Sequence[Report]) -> None:
+        self.finite += one.update(reports)
         self.batch += len(reports)
         self.steps += 1
-        if fine:
-            self.finite += 1
-            for report in reports:
-                self.setup.scores[True].means.add(report)
 
     def _end_epoch(self, scores: Mapping[str, float]) -> None:
         if not self.finite:
@@ -126,7 +123,7 @@ class Training:
                 "changed anything; look at the data, or take a lower learning rate or clip_norm"
             )
         group = self.setup.state.groups[0]
-        rate = rate_at(group.optimizer, max(int(group.count) - 1, 0))
+        rate = rate_at(group.optimizer, max(int(group.count) - 1, 0), self.history)
         logs = {**self.setup.scores[True].results(), "learning_rate": rate, **scores}
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
@@ -208,9 +205,7 @@ def run_evaluation(model: Model, data: Any, targets: Any, *, batch_size: int) ->
         for batch in source.epoch():
             inputs, labels = unpack(batch, setup.counts)
             one = setup.find(labels, training=False)
-            outputs = one.add(inputs, labels)
-            one.step.update()
-            score.means.add(one.report(outputs, len(labels[0])))
+            one.update([one.add(inputs, labels)])
             seen = True
     if not seen:
         raise ShapeError("evaluate: received data without a batch, expected at least one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -26,7 +27,7 @@ from eddl.training.loop import History, run_evaluation, run_training
 from eddl.training.names import assign_names
 from eddl.training.plot import to_svg
 from eddl.training.report import MemoryReport, memory_report, summarise
-from eddl.training.setup import Choices, Setup
+from eddl.training.setup import Choices, Report, Setup
 from eddl.training.step import Step
 from eddl.training.store import place
 
@@ -335,13 +336,13 @@ class Model:
         setup.state.micro[...] = 0
         size = len(labels[0])
         parts = min(setup.accumulate, size) or 1
+        reports: list[Report] = []
         bounds = [size * i // parts for i in range(parts + 1)]
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in itertools.pairwise(bounds):
             some = [a if parts == 1 else a[start:stop] for a in (*data, *labels)]
             one = setup.find(some[len(data) :], training=True)
-            outputs = one.add(some[: len(data)], some[len(data) :])
-            score.means.add(one.report(outputs, stop - start))
-        one.step.update()
+            reports.append(one.add(some[: len(data)], some[len(data) :]))
+        one.update(reports)
         return score.results()
 
     def loss_and_gradients(self, inputs: Any, targets: Any) -> tuple[float, dict[str, Array]]:
@@ -349,7 +350,9 @@ class Model:
 
         Both are the data's: regularizers and clipping come after."""
         data, labels = self._batch(inputs, targets)
-        step = self.built().find(labels, training=True).step
+        one = self.built().find(labels, training=True)
+        one.check(labels)
+        step = one.step
         outputs, gradients = step.gradients(*data, *labels)
         names = [self.names[p] for p in step.groups[0].parameters]
         return float(outputs[0]), dict(zip(names, gradients, strict=True))

@@ -12,6 +12,7 @@ import numpy as np
 
 from eddl.errors import AttributeValueError, TypeMismatchError
 from eddl.graph import Input, State, Type, Value
+from eddl.losses import target_check
 from eddl.ops.table import PRIVATE, apply
 from eddl.optimizers import Optimizer
 from eddl.tensors import as_host_array
@@ -48,30 +49,46 @@ class Choices:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Report:
+    """What a batch adds to a score: losses, each with its weight in a mean over batches, and rows
+    for metrics that gather them, by output."""
+
+    losses: dict[str, tuple[float, float]]
+    rows: dict[str, list[Array]]
+
+
 class Pass:
     """One way through a model and its losses, for targets of certain types: a step that counts
     into a score."""
 
     def __init__(self, setup: Setup, targets: Sequence[Input], *, training: bool) -> None:
         model, heads = setup.model, setup.trained
-        values: list[Value] = []
+        self.score = setup.scores[training]
+        losses: list[Value] = []
+        self._checks = []
+        self._rows: dict[str, int] = {}
+        updates: dict[State, Value] = {}
+        rows: list[Value] = []
         for head, target in zip(heads, targets, strict=True):
             assert head.loss is not None
-            values.append(head.loss(head.logits, target))
-        weighed = [v if h.weight == 1 else v * h.weight for h, v in zip(heads, values, strict=True)]
+            losses.append(head.loss(head.logits, target))
+            self._checks.append(target_check(losses[-1], target))
+            counts, gathered = self.score.counters[head.name].updates(target)
+            updates |= counts
+            self._rows[head.name] = len(gathered)
+            rows += gathered
+        weighed = [v if h.weight == 1 else v * h.weight
+                   for h, v in zip(heads, losses, strict=True)]  # fmt: skip
         total = functools.reduce(operator.add, weighed)
         several = len(heads) > 1
         self._names = ["loss", *(f"{head.name}_loss" for head in heads if several)]
-        reported = [total, *(values if several else ())]
+        reported = [total, *(losses if several else ())]
         weights = {i: w for i, v in enumerate(reported) if (w := _weight(v)) is not None}
         self._weighed = list(weights)
-        self.score = setup.scores[training]
-        updates: dict[State, Value] = {}
-        for head, target in zip(heads, targets, strict=True):
-            updates |= self.score.counters[head.name].updates(target)
         self.step = Step(
             [*model.inputs, *targets],
-            [*reported, *weights.values()],
+            [*reported, *weights.values(), *rows],
             [(total, model.parameters, setup.optimizer)] if training else [],
             updates=updates,
             accumulate=training and setup.accumulate > 1,
@@ -83,18 +100,33 @@ class Pass:
             max_bytes=setup.max_bytes,
         )
 
-    def add(self, inputs: Sequence[Any], targets: Sequence[Any]) -> list[Array]:
-        """The gradients part of the step."""
-        return self.step.add(*inputs, *targets)
+    def add(self, inputs: Sequence[Any], targets: Sequence[Any]) -> Report:
+        """The gradients part of the step on a batch; labels are checked before it."""
+        labels = [as_host_array(target, what="targets") for target in targets]
+        self.check(labels)
+        outputs = iter(self.step.add(*inputs, *labels))
+        losses = [float(next(outputs)) for _ in self._names]
+        weights = {index: float(next(outputs)) for index in self._weighed}
+        samples = len(labels[0])
+        return Report(
+            {name: (losses[i], weights.get(i, samples)) for i, name in enumerate(self._names)},
+            {name: [next(outputs) for _ in range(count)] for name, count in self._rows.items()},
+        )
 
-    def report(self, outputs: Sequence[Array], samples: int) -> dict[str, tuple[float, float]]:
-        """The losses of a batch, each with the weight that it has in a mean over batches."""
-        count = len(self._names)
-        weights = dict(zip(self._weighed, outputs[count:], strict=True))
-        return {
-            name: (float(outputs[i]), float(weights.get(i, samples)))
-            for i, name in enumerate(self._names)
-        }
+    def check(self, labels: Sequence[Array]) -> None:
+        """Refuse labels that are no class."""
+        for check, array in zip(self._checks, labels, strict=True):
+            check(array)
+
+    def update(self, reports: Sequence[Report]) -> bool:
+        """The update part; what was reported since the last one counts if it was finite."""
+        if not self.step.update():
+            return False
+        for report in reports:
+            self.score.means.add(report.losses)
+            for name, rows in report.rows.items():
+                self.score.counters[name].add(rows)
+        return True
 
 
 class Setup:

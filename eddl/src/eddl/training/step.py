@@ -94,7 +94,7 @@ class Step:
         self._count = len(outputs)
         graph = self._gradients_graph(inputs, outputs, [loss for loss, _, _ in minimize])
         inner = set(graph.updates)
-        graph = Graph(graph.inputs, graph.outputs, {**graph.updates, **(updates or {})})
+        graph = Graph(graph.inputs, graph.outputs, graph.updates | dict(updates or {}))
         if training:
             graph = training_form(graph, self._moment(), seed=seed)
         moved = [s for s in graph.updates if isinstance(s, State) and s not in inner]
@@ -147,7 +147,7 @@ class Step:
             for run, new in self._waiting:
                 run.part(run.arena.array)[...] = new
             return True
-        rates = [rate_at(g.optimizer, int(g.count)) for g in state.groups]
+        rates = [rate_at(g.optimizer, int(g.count), state.history) for g in state.groups]
         (fine,) = self.update_program.run([np.asarray(rate) for rate in rates])
         if not fine:
             self._refuse()
@@ -161,14 +161,11 @@ class Step:
         """The outputs, and a copy of each parameter's gradient; nothing is changed."""
         self.discard()
         results = self._run(arrays)
-        found = []
+        found: list[Array] = []
         for group in self.state.groups:
-            weight = float(group.weight) or 1.0 if self._accumulate else 1.0
-            for parameter in group.parameters:
-                gradient = group.gradient(parameter)
-                found.append(
-                    (gradient / weight if weight != 1 else gradient).astype(gradient.dtype)
-                )
+            weight = (float(group.weight) or 1.0) if self._accumulate else 1.0
+            kept = map(group.gradient, group.parameters)
+            found += [(gradient / weight).astype(gradient.dtype) for gradient in kept]
         return results, found
 
     @property
