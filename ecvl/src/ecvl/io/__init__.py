@@ -1,5 +1,6 @@
 """Reading and writing: one registry of formats, one file a format."""
 
+from ecvl.io import metaimage, nrrd
 from ecvl.io.dicom import DicomRead
 from ecvl.io.dicom_headers import DicomSeries, dicom_series
 from ecvl.io.lazy import LazyImage
@@ -17,6 +18,8 @@ __all__ = [
     "NiftiWrite",
     "dicom_series",
     "info",
+    "metaimage",
+    "nrrd",
     "read",
     "write",
 ]
