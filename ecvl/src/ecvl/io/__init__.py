@@ -1,7 +1,6 @@
 """Reading and writing: one registry of formats, one file a format."""
 
-from ecvl.io.dicom import DicomRead
-from ecvl.io.dicom_headers import DicomSeries, dicom_series
+from ecvl.io.dicom import DicomRead, DicomSeries, dicom_series
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
 
