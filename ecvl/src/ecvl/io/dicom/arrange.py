@@ -14,8 +14,8 @@ from ecvl.affines import Affine
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.io.dicom.elements import numbers, plain
 from ecvl.io.dicom.files import DicomFile
-from ecvl.io.dicom.frames import Frame
-from ecvl.io.dicom.geometry import has_places, plane_affine, stacked
+from ecvl.io.dicom.frames import Frame, planes_of
+from ecvl.io.dicom.geometry import plane_affine, stacked
 
 Irregular = Literal["raise", "keep", "resample"]
 
@@ -105,7 +105,8 @@ def arranged(
     """
     wanted = _keywords(stack_by)
     files = {id(frame.file): frame.file for frame in frames}
-    if not has_places(frames) and len(files) == 1:
+    planes = planes_of(frames)
+    if None in planes and len(files) == 1:
         if len(frames) == 1:
             return Arrangement("", np.array(0), plane_affine(frames[0]))
         if wanted:
@@ -134,7 +135,7 @@ def arranged(
         keys.extend(found)
         return order
 
-    stack = stacked(frames, irregular == "raise", parted)
+    stack = stacked(planes, irregular == "raise", parted)
     meta: dict[str, Any] = {}
     order, axes = stack.order[:, 0], "z"
     if letters:

@@ -22,8 +22,10 @@ def text(source: Any, keyword: str) -> str:
         ''
     """
     try:
-        found = str(source.get(keyword) or "")
-        return "".join(c for c in found if c.isprintable()).strip()[:LONGEST_TEXT]
+        found = str(source.get(keyword) or "")[:LONGEST_TEXT]
+        if not found.isprintable():
+            found = "".join(c for c in found if c.isprintable())
+        return found.strip()
     except Exception:
         return ""
 
@@ -61,13 +63,13 @@ def numbers(source: Any, keyword: str, count: int | None = None) -> list[float] 
     """
     try:
         value = source.get(keyword)
-        if value is None:
+        if value is None or value == "":
             return None
         several = isinstance(value, Iterable) and not isinstance(value, str)
         found = [float(entry) for entry in (value if several else [value])]
     except Exception:
         found = [float("nan")]
-    if not found and count is None:
+    if not found:
         return None
     if (count is not None and len(found) != count) or not all(abs(v) < 1e12 for v in found):
         raise FormatError(
@@ -158,9 +160,11 @@ def series_elements(datasets: Sequence[Any]) -> tuple[dict[str, Any], list[dict[
         ({'Rows': 4}, [{'InstanceNumber': 1}, {'InstanceNumber': 2}])
     """
     first, *others = datasets
-    raw = [{tag: _raw(dataset, tag) for tag in list(dataset.keys())} for dataset in datasets]
+    raw = [dict(dataset.items()) for dataset in datasets]
     common = [
-        tag for tag, value in raw[0].items() if all(tag in r and r[tag] == value for r in raw[1:])
+        tag
+        for tag, element in raw[0].items()
+        if all(r.get(tag) is element or _same(r.get(tag), element) for r in raw[1:])
     ]
     shared = set(common)
     rows = [
@@ -185,8 +189,8 @@ def merged(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict
     return common, [{k: v for k, v in row.items() if k not in common} for row in rows]
 
 
-def _raw(dataset: Any, tag: Any) -> Any:
+def _same(one: Any, other: Any) -> bool:
     try:
-        return dataset.get_item(tag).value
+        return one is not None and bool(one.value == other.value)
     except Exception:
-        return None
+        return False

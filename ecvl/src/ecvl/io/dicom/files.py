@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -68,6 +68,7 @@ class DicomFile:
         syntax: the UID of the transfer syntax, guessed from the encoding where it is not said.
         pixels: where the pixel data is, or `None` where there is none.
         inflated: the content, where the file was deflated as a whole.
+        known: what was worked out of the header and is asked for again and again.
 
     Example:
         >>> from pydicom.data import get_testdata_file
@@ -80,6 +81,7 @@ class DicomFile:
     syntax: str
     pixels: PixelElement | None
     inflated: bytes | None = None
+    known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def open(self) -> IO[bytes]:
         """Open the content in which `pixels.offset` counts."""

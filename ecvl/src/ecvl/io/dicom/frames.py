@@ -157,14 +157,12 @@ def pixel_spacing(frame: Frame) -> tuple[float, float]:
         (0.3125, 0.3125)
     """
     for keyword in SPACINGS:
-        if text(frame, keyword):
-            found = numbers(frame, keyword, 2)
-            if found == [0, 0] and not text(frame, "ImagePositionPatient"):
-                continue
-            if found is not None and min(found) <= 0:
-                raise GeometryError(f"expected {keyword} above 0 mm, received 0 or less")
-            if found is not None:
-                return found[0], found[1]
+        found = numbers(frame, keyword, 2)
+        if found is None or (found == [0, 0] and not text(frame, "ImagePositionPatient")):
+            continue
+        if min(found) <= 0:
+            raise GeometryError(f"expected {keyword} above 0 mm, received 0 or less")
+        return found[0], found[1]
     return 1.0, 1.0
 
 
@@ -184,12 +182,11 @@ def _groups(item: Any, depth: int = GROUP_DEPTH) -> Iterator[Any]:
 
 def _plane(frame: Frame) -> Plane | None:
     source: Any = frame
-    if not text(frame, "ImagePositionPatient"):
+    position = numbers(source, "ImagePositionPatient", 3)
+    if position is None:
         # Nuclear medicine says it for each detector.
         source = next(iter(sequence(frame.file.dataset, "DetectorInformationSequence")), frame)
-    if not text(source, "ImagePositionPatient") or not text(source, "ImageOrientationPatient"):
-        return None
-    position = numbers(source, "ImagePositionPatient", 3)
+        position = numbers(source, "ImagePositionPatient", 3)
     cosines = numbers(source, "ImageOrientationPatient", 6)
     if position is None or cosines is None:
         return None

@@ -46,14 +46,14 @@ class Stack:
 
 
 def stacked(
-    frames: Sequence[Frame],
+    found: Sequence[Plane | None],
     must_be_even: bool,
     parted: Callable[[list[list[int]]], list[list[int]]],
 ) -> Stack:
     """Put the frames of a series in order and find its affine.
 
     Args:
-        frames: of one or several files.
+        found: where each frame lies, as `planes_of` says.
         must_be_even: whether uneven slices are an error.
         parted: is given the frames of each place and returns them in the order of what parts them.
 
@@ -62,15 +62,11 @@ def stacked(
             are uneven and must not be.
 
     Example:
-        >>> from pathlib import Path
-        >>> from pydicom.data import get_testdata_file
-        >>> from ecvl.io.dicom.files import parsed
-        >>> from ecvl.io.dicom.frames import frames_of
-        >>> frames = frames_of(parsed(Path(get_testdata_file("CT_small.dcm"))))
-        >>> stacked(frames, True, lambda places: places).order
-        array([[0]])
+        >>> x, y, z = np.eye(3)
+        >>> planes = [Plane(height * z, x, y, np.ones(2)) for height in (4, 0, 2)]
+        >>> stacked(planes, True, lambda places: places).order.ravel()
+        array([1, 2, 0])
     """
-    found = planes_of(frames)
     planes = [plane for plane in found if plane is not None]
     if len(planes) < len(found):
         raise GeometryError(
@@ -131,17 +127,6 @@ def plane_affine(frame: Frame) -> Affine:
         return checked_affine(LPS_TO_RAS @ np.diag([x, y, 1.0, 1.0]))
     normal = np.cross(plane.row, plane.column)
     return _affine(plane.row, plane.column, normal, plane.origin, plane.spacing)
-
-
-def has_places(frames: Sequence[Frame]) -> bool:
-    """Whether all frames say where they lie.
-
-    Example:
-        >>> has_places([])
-        True
-    """
-    planes: list[Plane | None] = planes_of(frames)
-    return all(plane is not None for plane in planes)
 
 
 def even_positions(positions: Sequence[float]) -> tuple[NDArray[np.float64], float]:

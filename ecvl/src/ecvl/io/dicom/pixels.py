@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,12 @@ def pixel_format(file: DicomFile) -> PixelFormat:
         >>> pixel_format(parsed(Path(get_testdata_file("CT_small.dcm")))).range
         (-32768, 32767)
     """
+    if "pixels" not in file.known:
+        file.known["pixels"] = _pixel_format(file)
+    return cast(PixelFormat, file.known["pixels"])
+
+
+def _pixel_format(file: DicomFile) -> PixelFormat:
     dataset, name = file.dataset, file.path.name
     rows, columns = number(dataset, "Rows") or 0, number(dataset, "Columns") or 0
     if file.pixels is None or rows < 1 or columns < 1:
@@ -149,6 +155,12 @@ def frame_count(file: DicomFile) -> int:
         >>> frame_count(parsed(Path(get_testdata_file("examples_ybr_color.dcm"))))
         30
     """
+    if "frames" not in file.known:
+        file.known["frames"] = _frame_count(file)
+    return int(file.known["frames"])
+
+
+def _frame_count(file: DicomFile) -> int:
     made, name = pixel_format(file), file.path.name
     said = text(file.dataset, "NumberOfFrames")
     count = number(file.dataset, "NumberOfFrames") if said else 1

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecvl.errors import FileError, FormatError, SeriesError
+from ecvl.io.dicom.alike import Template
 from ecvl.io.dicom.elements import number, text
-from ecvl.io.dicom.files import DicomFile, in_threads, is_image, parsed
+from ecvl.io.dicom.files import DicomFile, is_image, parsed
 from ecvl.io.files import existing
 from ecvl.io.quiet import quiet
 
@@ -77,15 +78,19 @@ def image_files(folder: Path) -> list[DicomFile]:
         >>> image_files(Path(tempfile.mkdtemp()))
         []
     """
-
-    def image(path: Path) -> DicomFile | None:
+    found: list[DicomFile] = []
+    template: Template | None = None
+    for path in _files_below(folder):
         try:
-            file = parsed(path)
-        except (FormatError, FileError):
-            return None
-        return file if is_image(file.dataset) else None
-
-    return [file for file in in_threads(image, _files_below(folder)) if file is not None]
+            file = template.read(path) if template is not None else None
+            if file is None:
+                file = parsed(path)
+                template = Template(file)
+        except (FormatError, OSError):
+            continue
+        if is_image(file.dataset):
+            found.append(file)
+    return found
 
 
 def chosen_files(path: Path, series: str | int | None) -> list[DicomFile]:
