@@ -87,6 +87,10 @@ def _check(path: Path) -> None:
     info = ecvl.info(path)
     assert (info.axes, info.shape) == (image.axes, image.shape)
     np.testing.assert_array_equal(info.affine, image.affine)
+    part = (..., slice(1, 3)) if "c" in image.axes else (slice(0, 1), ..., slice(1, 3))
+    lazy = ecvl.read(path, lazy=True)
+    assert np.array_equal(lazy[part], image[part])
+    assert lazy.dtype == image.dtype
     if expected is None:
         return
     syntax = dataset.file_meta.TransferSyntaxUID

@@ -8,10 +8,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 import ecvl
 from ecvl import EcvlError, FormatError, GeometryError, ParameterError
+from ecvl.io.dicom import pixels as pixels_module
 
 
 def _item(**elements: Any) -> Dataset:
@@ -167,6 +168,25 @@ def test_diffusion_gives_values_and_directions(dicom_series: Any) -> None:
     expected = [[0, 0, 0], [0, -0.6, 0.8], [-1, 0, 0]]
     np.testing.assert_allclose(image.meta["bvecs"], expected, atol=1e-12)
     assert np.array_equal(image, stored.reshape(3, 2, 32, 40)[[0, 2, 1]])
+
+
+def test_only_the_slices_that_are_indexed_are_decoded(
+    dicom_series: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = np.random.default_rng(0).integers(0, 4096, (7, 32, 40)).astype(np.uint16)
+    folder = dicom_series(stored, compress=JPEG2000Lossless)
+    decoded = []
+    true = pixels_module._decoded
+    monkeypatch.setattr(
+        pixels_module, "_decoded", lambda file, *rest: decoded.append(file) or true(file, *rest)
+    )
+    lazy = ecvl.read(folder, lazy=True)
+    assert (lazy.axes, lazy.shape, len(lazy.meta["slices"])) == ("zyx", (7, 32, 40), 7)
+    assert not decoded
+    part = lazy[2:4, 5:, ::-2]
+    assert len(decoded) == 2
+    assert np.array_equal(part, stored[2:4, 5:, ::-2].astype(int) - 1024)
+    np.testing.assert_allclose(part.affine, ecvl.read(folder)[2:4, 5:, ::-2].affine)
 
 
 def test_films_and_pages_without_a_place(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading and writing: one registry of formats, one file a format."""
 
 from ecvl.io.dicom import DicomRead, DicomSeries, dicom_series
+from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
 
@@ -10,6 +11,7 @@ __all__ = [
     "DicomSeries",
     "Format",
     "Info",
+    "LazyImage",
     "NiftiRead",
     "NiftiWrite",
     "dicom_series",

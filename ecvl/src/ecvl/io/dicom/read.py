@@ -31,9 +31,11 @@ from ecvl.io.dicom.pixels import PixelFormat, is_plain, pixel_format, read_plain
 from ecvl.io.dicom.series import chosen_files
 from ecvl.io.dicom.values import Meaning, meaning, put_values, value_type
 from ecvl.io.files import existing
+from ecvl.io.lazy import LazyImage, deferred
 from ecvl.io.quiet import quiet
 from ecvl.io.registry import Format, Info, register
 from ecvl.io.scaling import require_integral
+from ecvl.regions import Box
 
 # What PET needs to become SUV; the item is copied into `meta`, where sequences do not go.
 RADIOPHARMACEUTICAL = "RadiopharmaceuticalInformationSequence"
@@ -102,6 +104,14 @@ class Source:
             tasks.setdefault(id(self.frames[index].file), []).append((place, index))
         in_threads(lambda task: self._read(task, flat), list(tasks.values()))
         return result
+
+    @quiet()
+    def box(self, box: Box) -> NDArray[Any]:
+        """Decode the frames that a box touches, and cut them."""
+        leading = self.arrangement.order.ndim
+        chosen = self.arrangement.order[tuple(slice(*ends) for ends in box[:leading])]
+        whole: tuple[slice, ...] = (slice(None),) * leading
+        return self.pixels(chosen)[whole + tuple(slice(*ends) for ends in box[leading:])]
 
     def _read(self, task: list[tuple[int, int]], out: NDArray[Any]) -> None:
         file, made = self.frames[task[0][1]].file, self.formats[task[0][1]]
@@ -174,27 +184,52 @@ def DicomRead(
         >>> DicomRead(get_testdata_file("CT_small.dcm"))
         Image(image yx 128×128 int32, spacing 0.6615×0.6615 mm, LPS)
     """
+    return dicom_lazy(
+        existing(path), series=series, irregular=irregular, stack_by=stack_by, kind=kind, raw=raw
+    ).load()
+
+
+@quiet()
+def dicom_lazy(
+    found: Path,
+    *,
+    series: str | int | None = None,
+    irregular: Irregular = "raise",
+    stack_by: str | Sequence[str] | None = None,
+    kind: Kind | None = None,
+    raw: bool = False,
+) -> LazyImage:
+    """Parse the headers of a series or an image; its frames are decoded where they are indexed.
+
+    Example:
+        >>> from pydicom.data import get_testdata_file
+        >>> film = dicom_lazy(Path(get_testdata_file("examples_ybr_color.dcm")))
+        >>> film[3].shape
+        (240, 320, 3)
+    """
     if irregular not in ("raise", "keep", "resample"):
         raise ParameterError(
             f"expected irregular='raise', 'keep' or 'resample', received {irregular!r}"
         )
-    found = existing(path)
     files = chosen_files(found, series) if found.is_dir() else [_image_file(found)]
     made = source(
         files, found.name, from_folder=found.is_dir(), irregular=irregular, stack_by=stack_by,
         raw=raw,
     )  # fmt: skip
     meta = _meta(made)
-    values, affine = made.pixels(), made.arrangement.affine
-    positions = made.arrangement.positions
+    affine, positions = made.arrangement.affine, made.arrangement.positions
     if positions is not None and irregular == "keep":
         meta["positions"] = positions
-    if positions is not None and irregular == "resample":
+    uneven = positions is not None and irregular == "resample"
+    if not uneven and (kind != "labels" or made.dtype.kind != "f"):
+        return LazyImage(made.box, made.axes, made.shape, affine, kind or "image", meta)
+    values = made.box(tuple((0, size) for size in made.shape))
+    if positions is not None and uneven:
         values, affine = _resampled(values, made.axes.index("z"), affine, positions)
         del meta["slices"]
     if kind == "labels":
         values = require_integral(values, found.name)
-    return Image(values, made.axes, affine, kind=kind or "image", meta=meta)
+    return deferred(Image(values, made.axes, affine, kind=kind or "image", meta=meta))
 
 
 @quiet()
@@ -213,8 +248,16 @@ def dicom_info(
     """
     files = chosen_files(path, series) if path.is_dir() else [_image_file(path)]
     made = source(files, path.name, from_folder=path.is_dir(), stack_by=stack_by)
-    dtype = made.formats[0].dtype
-    return Info("dicom", made.axes, made.shape, dtype, made.arrangement.affine, "image")
+    return Info(
+        "dicom",
+        made.axes,
+        made.shape,
+        made.formats[0].dtype,
+        made.arrangement.affine,
+        "image",
+        made.arrangement.meta.get("time_step"),
+        {"modality": text(files[0].dataset, "Modality"), "transfer_syntax": files[0].syntax},
+    )
 
 
 def source(
@@ -322,6 +365,7 @@ register(
         recognises=_recognises,
         read=DicomRead,
         info=dicom_info,
+        lazy=dicom_lazy,
         options=("series", "irregular", "stack_by"),
         info_options=("series", "stack_by"),
     )
