@@ -13,6 +13,7 @@ from ecvl.process.arithmetic import (
     multiply,
     subtract,
 )
+from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
 from ecvl.process.filters import (
     anisotropic,
@@ -25,7 +26,7 @@ from ecvl.process.filters import (
     separable_filter,
     sobel,
 )
-from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, restore
+from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
 from ecvl.process.morphology import (
     black_hat,
@@ -38,11 +39,14 @@ from ecvl.process.morphology import (
     structuring_element,
     top_hat,
 )
+from ecvl.process.nyul import HistogramStandard
 from ecvl.process.registry import FUNCTIONS
 from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
+from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
 
 __all__ = [
     "FUNCTIONS",
+    "HistogramStandard",
     "absolute",
     "add",
     "anisotropic",
@@ -52,11 +56,15 @@ __all__ = [
     "blend",
     "clahe",
     "closing",
+    "convert_colour",
     "crop",
+    "crop_or_pad",
+    "crop_to",
     "dilate",
     "divide",
     "equalise",
     "erode",
+    "flip",
     "gamma",
     "gaussian",
     "hit_or_miss",
@@ -67,6 +75,7 @@ __all__ = [
     "maximum",
     "median",
     "minimum",
+    "mirror",
     "morphological_gradient",
     "multi_otsu_values",
     "multi_threshold",
@@ -75,10 +84,13 @@ __all__ = [
     "opening",
     "pad",
     "pad_to_multiple",
+    "rearrange",
     "reorient",
     "resample",
     "rescale",
+    "resize",
     "restore",
+    "rotate",
     "separable_filter",
     "sobel",
     "structuring_element",
@@ -86,5 +98,6 @@ __all__ = [
     "threshold",
     "threshold_value",
     "top_hat",
+    "transpose",
     "window",
 ]
