@@ -75,7 +75,18 @@ CALLS: dict[str, Call] = {
     "top_hat": lambda i: ecvl.top_hat(i, 3),
     "black_hat": lambda i: ecvl.black_hat(i, 3),
     "hit_or_miss": lambda i: ecvl.hit_or_miss(i, [[0, 1, 1]], [[1, 0, 0]]),
+    "components": ecvl.components,
+    "largest_component": ecvl.largest_component,
+    # 5 mm² of a plane, or as much in mm³ of a slice.
+    "remove_small": lambda i: ecvl.remove_small(i, 5 * float(np.prod(i.spacing[:-2]))),
+    "fill_holes": ecvl.fill_holes,
+    "contours": ecvl.contours,
+    "distance_map": ecvl.distance_map,
+    "integral": ecvl.integral,
+    "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }
+# One argument for all axes; rows that name the slice.
+NO_SLICES = {"resample", "contours"}
 # They need several values to tell apart.
 NEED_VARIETY = {"multi_otsu_values"}
 ENTRIES = [pytest.param(entry, id=name) for name, entry in FUNCTIONS.items() if name in CALLS]
@@ -164,7 +175,7 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
         "window": (0, 1), "restore": (None,), "gamma": (2,), "match_histogram": (None,),
         "linear_filter": ([[1]],), "separable_filter": ([[1]] * 2,), "structuring_element": (2,),
         "hit_or_miss": ([[1]], [[0]]), "rearrange": ("yx",), "rotate": (5,), "crop_or_pad": (3,),
-        "crop_to": (None,), "convert_colour": ("RGB",),
+        "crop_to": (None,), "remove_small": (1,), "convert_colour": ("RGB",),
     }.get(entry.name, ())  # fmt: skip
     binary = entry.name in ("add", "subtract", "multiply", "divide", "minimum", "maximum", "blend")
     extra = (1,) if binary else extra
@@ -178,8 +189,8 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", IMAGES)
 def test_one_slice_gives_the_2d_result(entry: Entry) -> None:
-    if set(entry.ranks) != {2, 3} or entry.name == "resample":
-        pytest.skip("not for both, or with one argument for all axes")
+    if set(entry.ranks) != {2, 3} or entry.name in NO_SLICES:
+        pytest.skip("not for both ranks, or the result tells them apart")
     affine = np.diag([0.7, 1.2, 5, 1])
     for flat in _both_kinds(entry, "yx", (11, 13), affine=affine):
         thick = flat.replace(array=flat.array[None], axes="zyx")

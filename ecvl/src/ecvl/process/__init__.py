@@ -15,6 +15,7 @@ from ecvl.process.arithmetic import (
 )
 from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
+from ecvl.process.distances import distance_map, integral, non_maximum_suppression
 from ecvl.process.filters import (
     anisotropic,
     average,
@@ -28,6 +29,7 @@ from ecvl.process.filters import (
 )
 from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
+from ecvl.process.labels import components, contours, fill_holes, largest_component, remove_small
 from ecvl.process.morphology import (
     black_hat,
     closing,
@@ -56,20 +58,26 @@ __all__ = [
     "blend",
     "clahe",
     "closing",
+    "components",
+    "contours",
     "convert_colour",
     "crop",
     "crop_or_pad",
     "crop_to",
     "dilate",
+    "distance_map",
     "divide",
     "equalise",
     "erode",
+    "fill_holes",
     "flip",
     "gamma",
     "gaussian",
     "hit_or_miss",
+    "integral",
     "invert",
     "laplacian",
+    "largest_component",
     "linear_filter",
     "match_histogram",
     "maximum",
@@ -80,11 +88,13 @@ __all__ = [
     "multi_otsu_values",
     "multi_threshold",
     "multiply",
+    "non_maximum_suppression",
     "normalise",
     "opening",
     "pad",
     "pad_to_multiple",
     "rearrange",
+    "remove_small",
     "reorient",
     "resample",
     "rescale",
