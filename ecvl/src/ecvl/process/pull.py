@@ -2,9 +2,9 @@
 
 * Whole-voxel permutations, flips, shifts, crops and pads are index operations: values are copied.
 * Everything else is one interpolation by SimpleITK, in index space, so that no library has to hold
-  our affine: linear for images, nearest for labels.
+  our affine: linear for images unless asked otherwise, nearest for labels.
 * A 2-D image is a volume one slice thick, so both give the same numbers.
-* A linear interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
+* An interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
 * The data type stays; integers are rounded and saturate.
 
 Held by `tests/ecvl/process/test_pull.py` against scipy.ndimage and by the contract tests.
@@ -23,16 +23,24 @@ from ecvl.image import Image
 from ecvl.process.volumes import separated, stacked
 
 Fill = float | Literal["edge"] | None
+Interpolation = Literal["nearest", "linear", "cubic"]
 
 PREFILTER_STEP = 1.5
 GAUSSIAN_REACH = 4
+LEAST_FOR_CUBIC = 4
 # SimpleITK passes labels through float64.
 GREATEST_LABEL = 1 << 53
 # A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
 MOST_VOXELS = 1 << 32
 
 
-def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
+def pull(
+    image: Image,
+    grid: Grid,
+    matrix: Affine,
+    fill: Fill = None,
+    interpolation: Interpolation | None = None,
+) -> Image:
     """Return `image` on `grid`.
 
     Args:
@@ -41,10 +49,13 @@ def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
         matrix: 4x4 from voxel indices x, y, z of `grid` to those of `image`.
         fill: what stands where the image does not reach: a number, "edge" for the nearest voxel, or
             `None` for the low end of the value range. Labels are filled with 0, always.
+        interpolation: "nearest", "linear" or "cubic" (B-splines); linear for images by default.
+            Labels take the nearest voxel, always.
 
     Raises:
         GeometryError: a 2-D image would have to leave its plane, or the grid is absurdly large.
         KindError: labels beyond 2**53 would have to be resampled.
+        ParameterError: labels would have to be interpolated.
 
     Example:
         >>> import numpy as np
@@ -69,12 +80,13 @@ def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
         fill = 0
     elif fill is None:
         fill = image.value_range[0]
+    method = checked_interpolation(interpolation, image)
     volumes, back = stacked(image)
     if is_index_operation(matrix, grid.shape) is not None:
         moved = _indexed(volumes, grid.shape, np.rint(matrix).astype(int), fill)
     else:
         moved = np.stack(
-            [_interpolated(v, grid.shape, matrix, fill, image.kind == "labels") for v in volumes]
+            [_interpolated(volume, grid.shape, matrix, fill, method) for volume in volumes]
         )
     return image.regridded(back(moved), grid.affine)
 
@@ -91,6 +103,24 @@ def checked_fill(fill: Any) -> Fill:
     if isinstance(fill, int | float) and not isinstance(fill, bool) and np.isfinite(fill):
         return float(fill)
     raise ParameterError(f"expected fill to be a number, 'edge' or None, received {fill!r}")
+
+
+def checked_interpolation(interpolation: Any, image: Image) -> Interpolation:
+    """Return how to find values between voxels: what was asked for, else what fits the kind.
+
+    Example:
+        >>> checked_interpolation(None, Image(np.zeros((2, 2), np.uint8), "yx", kind="labels"))
+        'nearest'
+    """
+    if interpolation not in (None, "nearest", "linear", "cubic"):
+        raise ParameterError(
+            f"expected interpolation 'nearest', 'linear' or 'cubic', received {interpolation!r}"
+        )
+    if image.kind == "labels":
+        if interpolation not in (None, "nearest"):
+            raise ParameterError(f"labels take the nearest voxel, received {interpolation!r}")
+        return "nearest"
+    return interpolation or "linear"
 
 
 def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -195,24 +225,36 @@ def _indexed(
 
 
 def _interpolated(
-    volume: NDArray[Any], shape: tuple[int, int, int], matrix: Affine, fill: Fill, labels: bool
+    volume: NDArray[Any],
+    shape: tuple[int, int, int],
+    matrix: Affine,
+    fill: Fill,
+    method: Interpolation,
 ) -> NDArray[Any]:
     import SimpleITK as sitk
 
-    source = volume
-    if not labels:
+    source, transform = volume, sitk.AffineTransform(3)
+    if method == "nearest":
+        if (
+            volume.dtype.itemsize == 8
+            and volume.dtype.kind != "f"
+            and volume.max() > GREATEST_LABEL
+        ):
+            raise KindError(
+                f"expected labels of at most {GREATEST_LABEL} to resample, received "
+                f"{volume.max()}; number them anew"
+            )
+        if volume.dtype == np.float16:
+            source = volume.astype(np.float32)
+    else:
         source = volume.astype(working_type(volume.dtype), copy=False)
         # Row i of the matrix is how far input axis i advances a voxel of the new grid.
         steps = np.linalg.norm(matrix[:3, :3], axis=1)
         sigmas = np.where(steps > PREFILTER_STEP, (steps - 1) / 2, 0.0)
         source = smoothed(source, (sigmas[2], sigmas[1], sigmas[0]))
-    elif volume.dtype.itemsize == 8 and volume.max() > GREATEST_LABEL:
-        raise KindError(
-            f"expected labels of at most {GREATEST_LABEL} to resample, received {volume.max()}; "
-            "number them anew"
-        )
+    if method == "cubic":
+        source, matrix = _thick_enough(source, matrix)
     picture = sitk.GetImageFromArray(source)
-    transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
     edge = fill == "edge"
@@ -221,7 +263,8 @@ def _interpolated(
             picture,
             shape[::-1],
             transform,
-            sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
+            {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear,
+             "cubic": sitk.sitkBSpline}[method],
             (0.0, 0.0, 0.0),
             (1.0, 1.0, 1.0),
             (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
@@ -229,5 +272,23 @@ def _interpolated(
             picture.GetPixelID(),
             edge,
         )
-    )
-    return in_type(np.asarray(result), volume.dtype) if not labels else np.asarray(result)
+    )  # fmt: skip
+    return in_type(np.asarray(result), volume.dtype)
+
+
+def _thick_enough(volume: NDArray[Any], matrix: Affine) -> tuple[NDArray[Any], Affine]:
+    """Repeat the outer voxels of thin axes, for B-splines need four, where nothing moves along."""
+    widths = [(0, 0)] * 3
+    moved = matrix.copy()
+    for axis, size in enumerate(volume.shape):
+        if size >= LEAST_FOR_CUBIC:
+            continue
+        row = 2 - axis
+        if not np.allclose(matrix[row], np.eye(4)[row], atol=1e-9):
+            raise GeometryError(
+                f"expected at least {LEAST_FOR_CUBIC} voxels along {'zyx'[axis]} for cubic "
+                f"interpolation, received {size}; use interpolation='linear'"
+            )
+        widths[axis] = (LEAST_FOR_CUBIC, LEAST_FOR_CUBIC)
+        moved[row, 3] += LEAST_FOR_CUBIC
+    return np.pad(volume, widths, mode="edge"), moved
