@@ -1,7 +1,7 @@
 """Functions that change where voxels stand: image in, image out, the affine always true.
 
 Labels are moved by their nearest voxel and stay labels. Each function is a `Change` of the grid
-(`ecvl.grids`) carried out by `pull`. Held by `tests/ecvl/test_process_contract.py`.
+(`ecvl.grids`) carried out by `pull`. Held by `tests/ecvl/process/test_geometry.py`.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,13 @@ from ecvl.grids import (
 )
 from ecvl.image import Image, require_kind
 from ecvl.process.pull import Fill, checked_fill, pull
+from ecvl.process.registry import processing
 from ecvl.sample import Sample
 
 Value = TypeVar("Value")
 
 
+@processing("any", "same", geometry="follows")
 def reorient(image: Image, orientation: str = "RAS") -> Image:
     """Permute and flip the spatial axes until voxel x, y, z point nearest to `orientation`.
 
@@ -50,6 +52,7 @@ def reorient(image: Image, orientation: str = "RAS") -> Image:
     return pull(image, *reoriented(image.grid, orientation))
 
 
+@processing("any", "same", geometry="follows")
 def resample(
     image: Image,
     spacing: Sequence[float | None] | float | None = None,
@@ -98,6 +101,7 @@ def resample(
     return pull(image, *resized(image.grid, (1, *sizes)[-3:]), "edge")
 
 
+@processing("any", "same", geometry="follows")
 def crop(image: Image, box: Sequence[tuple[int, int]]) -> Image:
     """Cut a box out of an image.
 
@@ -117,6 +121,7 @@ def crop(image: Image, box: Sequence[tuple[int, int]]) -> Image:
     return pull(image, *cropped(image.grid, checked_pairs(box, image, "box")))
 
 
+@processing("any", "same", geometry="follows")
 def pad(image: Image, widths: Sequence[tuple[int, int]], *, fill: Fill = None) -> Image:
     """Add voxels around an image.
 
@@ -138,6 +143,7 @@ def pad(image: Image, widths: Sequence[tuple[int, int]], *, fill: Fill = None) -
     return pull(image, *padded(image.grid, pairs), checked_fill(fill))
 
 
+@processing("any", "same", geometry="follows")
 def pad_to_multiple(
     image: Image, multiple: Sequence[int] | int = 16, *, fill: Fill = None
 ) -> Image:
@@ -161,6 +167,7 @@ def pad_to_multiple(
     return pull(image, *padded_to_multiple(image.grid, factors), checked_fill(fill))
 
 
+@processing("any", "same", geometry="follows")
 def restore(prediction: Image, like: Image | Sample, *, fill: Fill = None) -> Image:
     """Put a prediction back on the grid (shape and affine) of the image it was made from.
 

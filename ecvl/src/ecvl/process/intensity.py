@@ -1,6 +1,6 @@
 """Functions that change what voxels say and not where they stand. Labels are refused.
 
-Held by `tests/ecvl/test_process_contract.py` and `test_intensity.py`.
+Held by `tests/ecvl/process/test_contract.py` and `test_intensity.py` beside it.
 """
 
 from typing import Literal
@@ -9,8 +9,10 @@ import numpy as np
 
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
+from ecvl.process.registry import processing
 
 
+@processing("image", "image", dtype="float")
 def window(image: Image, level: float, width: float) -> Image:
     """Map the values of a window to 0 to 1; what lies outside becomes 0 or 1.
 
@@ -45,6 +47,7 @@ def window(image: Image, level: float, width: float) -> Image:
     return image.replace(array=np.clip(values, 0, 1, out=values), value_range=(0, 1))
 
 
+@processing("image", "image", dtype="float", each=False)
 def normalise(
     image: Image,
     method: Literal["z-score", "range"] = "z-score",

@@ -7,7 +7,7 @@
 * A linear interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
 * The data type stays; integers are rounded and saturate.
 
-Held by `tests/ecvl/test_pull.py` against scipy.ndimage and by the contract tests.
+Held by `tests/ecvl/process/test_pull.py` against scipy.ndimage and by the contract tests.
 """
 
 import math
@@ -20,6 +20,7 @@ from ecvl.affines import Affine
 from ecvl.errors import GeometryError, KindError, ParameterError
 from ecvl.grids import Grid, is_index_operation
 from ecvl.image import Image
+from ecvl.process.volumes import separated, stacked
 
 Fill = float | Literal["edge"] | None
 
@@ -68,20 +69,14 @@ def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
         fill = 0
     elif fill is None:
         fill = image.value_range[0]
-    order = [index for index, letter in enumerate(image.axes) if letter not in "zyx"]
-    order += [image.axes.index(letter) for letter in image.spatial_axes]
-    stack = image.array.transpose(order)
-    lead = stack.shape[: stack.ndim - len(image.spatial_axes)]
-    volumes = stack.reshape(-1, *image.grid.shape)
+    volumes, back = stacked(image)
     if is_index_operation(matrix, grid.shape) is not None:
         moved = _indexed(volumes, grid.shape, np.rint(matrix).astype(int), fill)
     else:
         moved = np.stack(
             [_interpolated(v, grid.shape, matrix, fill, image.kind == "labels") for v in volumes]
         )
-    spatial_shape = grid.shape[3 - len(image.spatial_axes) :]
-    result = moved.reshape(*lead, *spatial_shape).transpose(np.argsort(order))
-    return image.regridded(np.ascontiguousarray(result), grid.affine)
+    return image.regridded(back(moved), grid.affine)
 
 
 def checked_fill(fill: Any) -> Fill:
@@ -140,27 +135,24 @@ def smoothed(volume: NDArray[Any], sigmas: tuple[float, float, float]) -> NDArra
         >>> smoothed(np.eye(3)[None], (0, 0, 1)).sum().round(6)
         np.float64(3.0)
     """
-    import cv2
+    return separated(
+        volume,
+        [gaussian_kernel(s if n > 1 else 0) for s, n in zip(sigmas, volume.shape, strict=True)],
+    )
 
-    result = volume
-    for axis, sigma in enumerate(sigmas):
-        if sigma <= 0 or volume.shape[axis] == 1:
-            continue
-        taps = np.arange(-np.ceil(GAUSSIAN_REACH * sigma), np.ceil(GAUSSIAN_REACH * sigma) + 1)
-        kernel = np.exp(-0.5 * (taps / sigma) ** 2)
-        kernel /= kernel.sum()
-        # Each axis becomes the rows, or the columns, of pictures that OpenCV can filter.
-        z, y, x = volume.shape
-        pictures = result.reshape((1, z, y * x) if axis == 0 else (z, y, x))
-        alone = np.ones(1)
-        along_x, along_y = (kernel, alone) if axis == 2 else (alone, kernel)
-        result = np.stack(
-            [
-                cv2.sepFilter2D(picture, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
-                for picture in np.ascontiguousarray(pictures)
-            ]
-        ).reshape(volume.shape)
-    return result
+
+def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
+    """Return a sampled Gaussian that sums to 1, as far as `GAUSSIAN_REACH` deviations; 0 gives 1.
+
+    Example:
+        >>> gaussian_kernel(0.5).round(3)
+        array([0.   , 0.106, 0.787, 0.106, 0.   ])
+    """
+    if sigma <= 0:
+        return np.ones(1)
+    reach = np.ceil(GAUSSIAN_REACH * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum())
 
 
 def _indexed(
