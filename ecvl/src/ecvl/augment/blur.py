@@ -1,6 +1,5 @@
 """Blurs; borders repeat their last pixel, and axes of one pixel are left alone."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 from ecvl.augment.intensity import Amounts, Intensity
 from ecvl.errors import ParameterError
 from ecvl.image import Image
-from ecvl.process.pull import GAUSSIAN_REACH, in_type, working_type
+from ecvl.process.planes import in_planes
+from ecvl.process.pull import GAUSSIAN_REACH, gaussian_kernel, in_type, working_type
 
 Array = NDArray[Any]
 
@@ -47,7 +47,7 @@ class GaussianBlur(Intensity):
             values = values.astype(working_type(values.dtype))
         values = in_planes(values, image.axes, lambda plane: _gaussian(plane, sigmas[1:]))
         if deep:
-            values = _along_z(values, image.axes, _kernel(sigmas[0]))
+            values = _along_z(values, image.axes, gaussian_kernel(sigmas[0]))
         return image.with_array(in_type(values, image.dtype))
 
 
@@ -127,35 +127,6 @@ class MedianBlur(Intensity):
         )
 
 
-def in_planes(array: Array, axes: str, function: Callable[[Array], Array]) -> Array:
-    """Return an array after a function has worked on every y-x plane of it.
-
-    Args:
-        array: in C order.
-        axes: a letter an axis.
-        function: from a plane (yx, or yxc of at most four channels) to one of the same shape.
-
-    Example:
-        >>> in_planes(np.array([[[1, 2]]]), "zyx", lambda plane: plane[:, ::-1])
-        array([[[2, 1]]])
-    """
-    last = axes.endswith("yxc") and array.shape[-1] <= 4
-    if not last and not axes.endswith("yx"):
-        order = [axis for axis, letter in enumerate(axes) if letter not in "yx"]
-        order += [axes.index("y"), axes.index("x")]
-        turned = np.ascontiguousarray(array.transpose(order))
-        letters = "".join(axes[axis] for axis in order)
-        result = in_planes(turned, letters, function)
-        return np.ascontiguousarray(result.transpose(np.argsort(order)))
-    planes = array.reshape(-1, *array.shape[-3 if last else -2 :])
-    if len(planes) == 1:
-        return np.ascontiguousarray(function(planes[0])).reshape(array.shape)
-    result = np.empty_like(planes)
-    for index, plane in enumerate(planes):
-        result[index] = function(plane).reshape(plane.shape)
-    return result.reshape(array.shape)
-
-
 def _gaussian(plane: Array, sigmas: list[float]) -> Array:
     import cv2
 
@@ -164,7 +135,7 @@ def _gaussian(plane: Array, sigmas: list[float]) -> Array:
     if not x and not y:
         return plane.copy()
     if plane.dtype == np.float64 or not x or not y:
-        along_x, along_y = (_kernel(sigma) if sigma else np.ones(1) for sigma in (x, y))
+        along_x, along_y = (gaussian_kernel(sigma) for sigma in (x, y))
         blurred = cv2.sepFilter2D(plane, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
         return np.asarray(blurred)
     return np.asarray(
@@ -183,12 +154,6 @@ def _along_z(values: Array, axes: str, kernel: Array) -> Array:
     rows = turned.reshape(len(turned), -1)
     filtered = cv2.sepFilter2D(rows, -1, np.ones(1), kernel, borderType=cv2.BORDER_REPLICATE)
     return np.ascontiguousarray(np.moveaxis(filtered.reshape(turned.shape), 0, axis))
-
-
-def _kernel(sigma: float) -> Array:
-    reach = int(np.ceil(GAUSSIAN_REACH * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return np.asarray(kernel / kernel.sum())
 
 
 def _median(plane: Array, side: int) -> Array:
