@@ -346,8 +346,12 @@ def _decoded(file: DicomFile, made: PixelFormat, encoded: bytes) -> NDArray[Any]
         try:
             pixels, _ = decoder.as_array(encoded, decoding_plugin=plugin, **options)
             return np.asarray(pixels)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
         except Exception as error:
             last = last or error
+        except BaseException as error:  # how a decoder written in Rust says that it gave up
+            last = last or ValueError(one_line(error))
     assert last is not None
     raise last
 
