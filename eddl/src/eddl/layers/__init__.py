@@ -93,7 +93,11 @@ from eddl.layers.merging import (
     subtract,
 )
 from eddl.layers.noise import (
+    alpha_dropout,
     dropout,
+    gaussian_dropout,
+    gaussian_noise,
+    spatial_dropout,
 )
 from eddl.layers.normalization import (
     batch_norm,
@@ -136,9 +140,16 @@ from eddl.layers.reductions import (
 from eddl.layers.resizing import (
     resize,
 )
+from eddl.layers.spatial import (
+    affine_transform,
+    grid_sample,
+    random_affine,
+)
 
 __all__ = [
     "add",
+    "affine_transform",
+    "alpha_dropout",
     "argmax",
     "argmin",
     "attention",
@@ -164,10 +175,13 @@ __all__ = [
     "flatten",
     "gather",
     "gather_elements",
+    "gaussian_dropout",
+    "gaussian_noise",
     "gelu",
     "global_average_pool",
     "global_lp_pool",
     "global_max_pool",
+    "grid_sample",
     "group_norm",
     "gru",
     "hard_sigmoid",
@@ -200,6 +214,7 @@ __all__ = [
     "positional_embedding",
     "positional_encoding",
     "prelu",
+    "random_affine",
     "reduce_l1",
     "reduce_l2",
     "reduce_log_sum",
@@ -226,6 +241,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "spatial_dropout",
     "split",
     "squeeze",
     "subtract",

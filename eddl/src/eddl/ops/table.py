@@ -78,7 +78,9 @@ class Operator:
     gradient is `None` where nothing flows back. `body(node)` gives the outputs in other operators.
     `constant_inputs` must be known when a program is compiled. `float32` marks operators that
     compute in float32 whatever the network's precision. `any_output` marks a gradient that takes
-    `None` for each output through which nothing flows, the first included. `host` marks operators
+    `None` for each output through which nothing flows, the first included. `random` names the
+    private operator that stands in its place in training: it takes the same inputs, then the step,
+    and has the attributes `seed` and `stream`. `host` marks operators
     that only the evaluator runs, since their results' shapes depend on data or they are no tensors.
     `upgrades` maps an opset to the function
     `(attributes, inputs) -> (attributes, inputs)` that brings the form before it to its own.
@@ -97,6 +99,7 @@ class Operator:
     constant_inputs: tuple[int, ...] = ()
     float32: bool = False
     any_output: bool = False
+    random: str = ""
     host: bool = False
     upgrades: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
 

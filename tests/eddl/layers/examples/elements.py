@@ -140,7 +140,6 @@ REST = [
         lambda x: np.clip((x + 0.5) / 1.5, 0, 1), note=""),
     one("normalise", lambda x: layers.normalise(x, mean=0.5, deviation=2.0),
         lambda x: (x - 0.5) / 2),
-    one("dropout", lambda x: layers.dropout(x, 0.0), lambda x: x),
 ]  # fmt: skip
 
 EXAMPLES = [*ACTIVATIONS, *MERGES, *NORMS, *REST]
