@@ -251,8 +251,20 @@ def copy_node(node: Node, inputs: Sequence[Value | None]) -> Sequence[Value]:
     """The node over other inputs, its output types inferred anew: what a pass does by default."""
     if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
         return node.outputs
-    types = infer(entry(node), inputs, node.attributes)
-    types += [Opaque()] * (len(node.outputs) - len(types))
+    if all(map(_same_to_rules, inputs, node.inputs)):
+        types = [value.type for value in node.outputs]
+    else:
+        types = infer(entry(node), inputs, node.attributes)
+        types += [Opaque()] * (len(node.outputs) - len(types))
     return Node(
         node.op, inputs, types, node.attributes, domain=node.domain, label=node.label
     ).outputs
+
+
+def _same_to_rules(new: Value | None, old: Value | None) -> bool:
+    """Whether a type rule cannot tell two inputs apart: it sees types, and constants' content."""
+    if new is old:
+        return True
+    if new is None or old is None or isinstance(new, Constant) or isinstance(old, Constant):
+        return False
+    return new.type == old.type
