@@ -4,7 +4,7 @@ Nothing heavy is loaded by `import ecvl`: nibabel, pydicom, SimpleITK and OpenCV
 functions that need them.
 """
 
-from ecvl import augment
+from ecvl import augment, process
 from ecvl.dataset import Batch, Dataset, Loader, slices
 from ecvl.errors import (
     EcvlError,
@@ -22,6 +22,7 @@ from ecvl.io import (
     DicomRead,
     DicomSeries,
     Info,
+    LazyImage,
     NiftiRead,
     NiftiWrite,
     dicom_series,
@@ -29,16 +30,7 @@ from ecvl.io import (
     read,
     write,
 )
-from ecvl.process import (
-    crop,
-    normalise,
-    pad,
-    pad_to_multiple,
-    reorient,
-    resample,
-    restore,
-    window,
-)
+from ecvl.process import *  # noqa: F403 - every processing function, under its name
 from ecvl.sample import Sample
 from ecvl.steps import Steps
 from ecvl.tensors import Tensor
@@ -57,6 +49,7 @@ __all__ = [
     "Image",
     "Info",
     "KindError",
+    "LazyImage",
     "Loader",
     "MissingFileError",
     "NiftiRead",
@@ -68,17 +61,11 @@ __all__ = [
     "Steps",
     "Tensor",
     "augment",
-    "crop",
     "dicom_series",
     "info",
-    "normalise",
-    "pad",
-    "pad_to_multiple",
+    "process",
     "read",
-    "reorient",
-    "resample",
-    "restore",
     "slices",
-    "window",
     "write",
 ]
+__all__ += process.__all__

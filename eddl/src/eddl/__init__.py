@@ -53,7 +53,14 @@ from eddl.schedules import (
     WarmUp,
 )
 from eddl.tensors import Tensor
+from eddl.training.callbacks import (
+    BestCheckpoint,
+    Callback,
+    EarlyStopping,
+    PeriodicCheckpoint,
+)
 from eddl.training.model import Model
+from eddl.training.state import Rules
 from eddl.training.step import Step
 
 if TYPE_CHECKING:
@@ -69,8 +76,11 @@ __all__ = [
     "AdamW",
     "Adamax",
     "AttributeValueError",
+    "BestCheckpoint",
+    "Callback",
     "Cosine",
     "DeviceError",
+    "EarlyStopping",
     "EddlError",
     "Exponential",
     "FileError",
@@ -82,9 +92,11 @@ __all__ = [
     "MultiStep",
     "Nadam",
     "OneCycle",
+    "PeriodicCheckpoint",
     "Plateau",
     "Polynomial",
     "RMSprop",
+    "Rules",
     "ShapeError",
     "StateError",
     "Step",
