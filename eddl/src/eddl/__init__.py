@@ -29,7 +29,9 @@ from eddl.training.callbacks import (
     EarlyStopping,
     PeriodicCheckpoint,
 )
+from eddl.training.loggers import CSVLogger, JSONLinesLogger, TensorBoard
 from eddl.training.model import Model
+from eddl.training.repeat import Repeated, repeat
 from eddl.training.state import Rules
 from eddl.training.step import Step
 
@@ -41,6 +43,7 @@ __all__ = [
     "Adam",
     "AttributeValueError",
     "BestCheckpoint",
+    "CSVLogger",
     "Callback",
     "DeviceError",
     "EarlyStopping",
@@ -49,15 +52,18 @@ __all__ = [
     "GradientError",
     "GraphError",
     "Input",
+    "JSONLinesLogger",
     "MemoryLimitError",
     "Model",
     "OneCycle",
     "PeriodicCheckpoint",
+    "Repeated",
     "Rules",
     "ShapeError",
     "StateError",
     "Step",
     "Tensor",
+    "TensorBoard",
     "TypeMismatchError",
     "gradients",
     "initializers",
@@ -66,6 +72,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "repeat",
     "schedules",
     "zoo",
 ]

@@ -194,6 +194,12 @@ class PeriodicCheckpoint(Callback):
                     f"received {name}={number!r}, expected a whole number of at least 1"
                 )
         self.path = Path(path)
+        try:
+            self.path.name.format(epoch=0, step=0)
+        except (KeyError, ValueError, IndexError) as error:
+            raise AttributeValueError(
+                f"received path={str(path)!r}, expected no braces but {{epoch}} and {{step}}"
+            ) from error
         self.steps = steps
         self.epochs = 1 if epochs is None and steps is None else epochs
 
