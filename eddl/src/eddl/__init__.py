@@ -5,7 +5,17 @@ Define a network with `eddl.layers`, or load one; train it; save it again as ONN
 
 from typing import TYPE_CHECKING, Any
 
-from eddl import initializers, layers, losses, metrics, optimizers, schedules, training, zoo
+from eddl import (
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+    training,
+    zoo,
+)
 from eddl.errors import (
     AttributeValueError,
     DeviceError,
@@ -20,8 +30,28 @@ from eddl.errors import (
 )
 from eddl.layers import input as Input
 from eddl.ops.differentiation import gradients
-from eddl.optimizers import SGD, Adam
-from eddl.schedules import OneCycle
+from eddl.optimizers import (
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    AMSGrad,
+    Nadam,
+    RMSprop,
+)
+from eddl.schedules import (
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Plateau,
+    Polynomial,
+    StepDecay,
+    WarmUp,
+)
 from eddl.tensors import Tensor
 from eddl.training.callbacks import (
     BestCheckpoint,
@@ -39,15 +69,23 @@ if TYPE_CHECKING:
     from eddl.onnx.load import load
 
 __all__ = [
+    "LAMB",
     "SGD",
+    "AMSGrad",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "AttributeValueError",
     "BestCheckpoint",
     "CSVLogger",
     "Callback",
+    "Cosine",
     "DeviceError",
     "EarlyStopping",
     "EddlError",
+    "Exponential",
     "FileError",
     "GradientError",
     "GraphError",
@@ -55,16 +93,24 @@ __all__ = [
     "JSONLinesLogger",
     "MemoryLimitError",
     "Model",
+    "MultiStep",
+    "Nadam",
     "OneCycle",
     "PeriodicCheckpoint",
+    "Plateau",
+    "Polynomial",
+    "RMSprop",
     "Repeated",
     "Rules",
     "ShapeError",
     "StateError",
     "Step",
+    "StepDecay",
     "Tensor",
     "TensorBoard",
     "TypeMismatchError",
+    "WarmUp",
+    "constraints",
     "gradients",
     "initializers",
     "layers",

@@ -222,7 +222,8 @@ class Model:
         targets of a batch a tuple.
 
         `rates` (factors of the learning rate), `regularizers` and `constraints` are dicts by name,
-        as in `freeze`, later entries over earlier ones, or one for all parameters. Regularizers
+        as in `freeze`, later entries over earlier ones, or one for all parameters; the latter two
+        are named ("l2", "max_norm") or functions, such as `eddl.constraints.L2(1e-4)`. Regularizers
         join the loss that is minimised; the loss that is reported is that of the data alone, in
         training as in evaluation. `clip_norm` and `clip_value` bound gradients; see `eddl.Rules`.
 

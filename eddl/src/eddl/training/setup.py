@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eddl import constraints
 from eddl.errors import AttributeValueError, TypeMismatchError
 from eddl.graph import Input, State, Type, Value
 from eddl.losses import target_check
@@ -43,10 +44,14 @@ class Choices:
     def rules(self, model: Model) -> Rules:
         """The same, by the parameters that learn now."""
         return Rules(
-            self.clip_norm, self.clip_value,
-            _by_parameter(model, self.rates), _by_parameter(model, self.regularizers),
-            _by_parameter(model, self.constraints), self.ema, self.nonfinite,
-        )  # fmt: skip
+            self.clip_norm,
+            self.clip_value,
+            _by_parameter(model, self.rates),
+            _by_parameter(model, self.regularizers, constraints.regularizer),
+            _by_parameter(model, self.constraints, constraints.constraint),
+            self.ema,
+            self.nonfinite,
+        )
 
 
 @dataclass(frozen=True)
@@ -217,14 +222,16 @@ def _weight(loss: Value) -> Value | None:
     return apply("Identity", weight)
 
 
-def _by_parameter(model: Model, given: Any) -> dict[State, Any]:
+def _by_parameter(
+    model: Model, given: Any, read: Callable[[Any], Any] = lambda value: value
+) -> dict[State, Any]:
     """Values by parameter from values by name, later ones over earlier; a single one is for all."""
     if given is None:
         return {}
     learning = model.parameters
     if not isinstance(given, Mapping):
-        return dict.fromkeys(learning, given)
+        return dict.fromkeys(learning, read(given))
     found: dict[State, Any] = {}
     for name, value in given.items():
-        found.update(dict.fromkeys(surgery.chosen_parameters(model, [name]), value))
+        found.update(dict.fromkeys(surgery.chosen_parameters(model, [name]), read(value)))
     return {parameter: found[parameter] for parameter in learning if parameter in found}
