@@ -6,6 +6,7 @@ import pytest
 import eddl
 from eddl import layers
 from eddl.errors import EddlError
+from eddl.training.feed import ArrayBatches
 
 R = np.random.default_rng(0)
 DATA = R.standard_normal((12, 5)).astype("float32")
@@ -176,7 +177,6 @@ def test_constraints_hold_after_every_step():
 
 @pytest.mark.parametrize("name", eddl.optimizers.NAMED)
 def test_every_optimizer_keeps_all_where_a_step_is_not_finite_and_resumes(name, tmp_path):
-    """And the select within its chain of operators changes no bit of a step that is."""
     optimizer = eddl.optimizers.NAMED[name]
     options = {"batch_size": 4, "checkpoint": tmp_path / "c.ckpt"}
     whole, parts, resumed = (built(optimizer=optimizer()) for _ in range(3))
@@ -186,13 +186,12 @@ def test_every_optimizer_keeps_all_where_a_step_is_not_finite_and_resumes(name, 
     with pytest.warns(RuntimeWarning, match="step 4"):
         parts.train_batch(poison, LABELS)
     assert resumed.fit(DATA, LABELS, epochs=3, resume=True, **options) == history
+    for epoch in (1, 2):
+        batches = ArrayBatches([DATA], [LABELS], 4, shuffle=True)
+        batches.epoch = epoch
+        for (data,), (labels,) in batches:
+            parts.train_batch(data, labels)
     for net in (parts, resumed):
-        if net is parts:
-            for epoch in (1, 2):
-                order = eddl.training.feed.ArrayBatches([DATA], [LABELS], 4, shuffle=True)
-                order.epoch = epoch
-                for (data,), (labels,) in order:
-                    net.train_batch(data, labels)
         for key, array in whole.weights().items():
             np.testing.assert_array_equal(net.weights()[key], array)
         for one, other in zip(*(n.built().state.groups[0].units for n in (whole, net)),
@@ -233,6 +232,16 @@ def test_averages_of_a_part_leave_the_rest_of_a_shared_network_alone():
     before = net.weights()
     with body.averaged():
         np.testing.assert_array_equal(net.weights()["second.weight"], before["second.weight"])
+
+
+def test_a_network_that_is_frozen_whole_still_counts_and_draws():
+    net = built()
+    net.freeze()
+    before = net.weights()
+    assert np.isfinite(net.train_batch(DATA, LABELS)["loss"])
+    for name, array in net.weights().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert int(net.built().state.groups[0].count) == 1
 
 
 def test_two_optimizers_over_one_parameter_of_a_step_are_refused():

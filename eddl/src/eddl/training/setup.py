@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,24 @@ class Setup:
     def forget_programs(self) -> None:
         """Compile anew at the next call."""
         self._passes = {}
+
+    def train(self, inputs: Sequence[Array], targets: Sequence[Array]) -> dict[str, float]:
+        """One step on one batch, in `accumulate` parts; its losses, skipped or not, and metrics."""
+        score = self.scores[True]
+        score.reset()
+        self.state.micro[...] = 0
+        size = len(targets[0])
+        parts = min(self.accumulate, size) or 1
+        reports: list[Report] = []
+        for start, stop in itertools.pairwise(size * i // parts for i in range(parts + 1)):
+            data, labels = ([a if parts == 1 else a[start:stop] for a in arrays]
+                            for arrays in (inputs, targets))  # fmt: skip
+            one = self.find(labels, training=True)
+            reports.append(one.add(data, labels))
+        if not one.update(reports):
+            for report in reports:
+                score.means.add(report.losses)
+        return score.results()
 
     def find(self, targets: Sequence[Any], *, training: bool) -> Pass:
         """The pass for targets of these types and ranks."""
