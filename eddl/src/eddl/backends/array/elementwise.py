@@ -16,7 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from eddl.backends.array.backend import Array, ArrayBackend
+from eddl.backends.array.backend import Array, ArrayBackend, alike
 from eddl.backends.array.special import erf
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.errors import GraphError
@@ -146,7 +146,13 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
             return tasks[0]
         return lambda: backend.threads.run(tasks)
 
-    return Offer(operator.name, bind, workspace=row * backend.threads.count, overwrites={0: same})
+    return Offer(
+        operator.name,
+        bind,
+        workspace=row * backend.threads.count,
+        overwrites={0: same},
+        arrangements=alike(node),
+    )
 
 
 def _zeros_as_numbers(steps: tuple[Step, ...], node: Node) -> tuple[Step, ...]:
@@ -225,7 +231,15 @@ def _register_types(
 
 
 def _chunks(inputs: Sequence[Array], output: Array) -> Iterator[tuple[list[Array], Array]]:
-    """Matching pieces of all arrays: flat where nothing is broadcast, else along leading axes."""
+    """Matching pieces of all arrays, in the order of the output's memory: flat where nothing is
+    broadcast, else along leading axes."""
+    if not output.flags.c_contiguous:
+        order = sorted(range(output.ndim), key=lambda axis: -output.strides[axis])
+        turned = [
+            x if x.size == 1 else x.reshape((1,) * (output.ndim - x.ndim) + x.shape) for x in inputs
+        ]
+        inputs = [x if x.size == 1 else x.transpose(order) for x in turned]
+        output = output.transpose(order)
     flat = output.flags.c_contiguous and all(
         x.size == 1 or (x.shape == output.shape and x.flags.c_contiguous) for x in inputs
     )
