@@ -21,6 +21,8 @@ from ecvl.image import Image
 from ecvl.io import (
     DicomRead,
     DicomSeries,
+    ImRead,
+    ImWrite,
     Info,
     LazyImage,
     NiftiRead,
@@ -55,6 +57,8 @@ __all__ = [
     "FileError",
     "FormatError",
     "GeometryError",
+    "ImRead",
+    "ImWrite",
     "Image",
     "Info",
     "KindError",

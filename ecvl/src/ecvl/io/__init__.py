@@ -1,10 +1,11 @@
 """Reading and writing: one registry of formats, one file a format."""
 
-from ecvl.io import metaimage, nrrd
+from ecvl.io import metaimage, nrrd, tiff
 from ecvl.io.dicom import DicomRead
 from ecvl.io.dicom_headers import DicomSeries, dicom_series
 from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
+from ecvl.io.pictures import ImRead, ImWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "DicomRead",
     "DicomSeries",
     "Format",
+    "ImRead",
+    "ImWrite",
     "Info",
     "LazyImage",
     "NiftiRead",
@@ -21,5 +24,6 @@ __all__ = [
     "metaimage",
     "nrrd",
     "read",
+    "tiff",
     "write",
 ]
