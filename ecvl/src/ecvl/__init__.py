@@ -5,6 +5,7 @@ functions that need them.
 """
 
 from ecvl import augment
+from ecvl.adapters import from_nibabel, from_sitk, to_nibabel, to_sitk
 from ecvl.dataset import Batch, Dataset, Loader, slices
 from ecvl.errors import (
     EcvlError,
@@ -76,6 +77,8 @@ __all__ = [
     "augment",
     "crop",
     "dicom_series",
+    "from_nibabel",
+    "from_sitk",
     "info",
     "normalise",
     "pad",
@@ -85,6 +88,8 @@ __all__ = [
     "resample",
     "restore",
     "slices",
+    "to_nibabel",
+    "to_sitk",
     "window",
     "write",
 ]

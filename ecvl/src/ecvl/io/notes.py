@@ -109,6 +109,6 @@ def plane(spacing: Sequence[float | None]) -> NDArray[np.float64]:
     known = [length for length in spacing if length is not None and 1e-7 < length < 1e4]
     if len(known) == 2:
         dots = [MILLIMETRES_PER_INCH / length for length in known]
-        if not any(all(abs(d - s) < 0.01 for d in dots) for s in SCREEN_RESOLUTIONS):
+        if not any(all(abs(d - s) < 0.02 for d in dots) for s in SCREEN_RESOLUTIONS):
             affine[1, 1], affine[0, 0] = known
     return affine

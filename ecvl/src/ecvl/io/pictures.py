@@ -283,6 +283,8 @@ def _described(
         dots = opened.info.get("dpi")
         if dots and all(dots):
             spacing = [notes.MILLIMETRES_PER_INCH / dots[1], notes.MILLIMETRES_PER_INCH / dots[0]]
+    if count > 1 and row.name == "webp":
+        opened.load()  # its plug-in knows the time of a frame only then
     step = opened.info.get("duration")
     step = step / 1000 if isinstance(step, int | float) and step > 0 else None
     return count, notes.plane(spacing), note, step if count > 1 else None
