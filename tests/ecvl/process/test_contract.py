@@ -82,11 +82,12 @@ CALLS: dict[str, Call] = {
     "fill_holes": ecvl.fill_holes,
     "contours": ecvl.contours,
     "distance_map": ecvl.distance_map,
+    "measure": ecvl.measure,
     "integral": ecvl.integral,
     "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }
 # One argument for all axes; rows that name the slice.
-NO_SLICES = {"resample", "contours"}
+NO_SLICES = {"resample", "contours", "measure"}
 # They need several values to tell apart.
 NEED_VARIETY = {"multi_otsu_values"}
 ENTRIES = [pytest.param(entry, id=name) for name, entry in FUNCTIONS.items() if name in CALLS]

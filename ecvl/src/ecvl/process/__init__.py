@@ -30,6 +30,7 @@ from ecvl.process.filters import (
 from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
 from ecvl.process.labels import components, contours, fill_holes, largest_component, remove_small
+from ecvl.process.measurements import measure
 from ecvl.process.morphology import (
     black_hat,
     closing,
@@ -81,6 +82,7 @@ __all__ = [
     "linear_filter",
     "match_histogram",
     "maximum",
+    "measure",
     "median",
     "minimum",
     "mirror",
