@@ -19,11 +19,12 @@ from eddl.errors import (
     TypeMismatchError,
 )
 from eddl.layers import input as Input
+from eddl.ops.differentiation import gradients
 from eddl.optimizers import SGD, Adam
 from eddl.schedules import OneCycle
 from eddl.tensors import Tensor
 from eddl.training.model import Model
-from eddl.training.step import Step, gradients
+from eddl.training.step import Step
 
 if TYPE_CHECKING:
     from eddl.onnx.load import load

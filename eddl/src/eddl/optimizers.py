@@ -6,7 +6,7 @@ as expressions; the compiler fuses and plans them like everything else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -17,7 +17,13 @@ from eddl.schedules import Schedule
 
 
 class Optimizer(Protocol):
-    """What an optimizer is: `slots` names the vectors it keeps beside the parameters."""
+    """What an optimizer is: `slots` names the vectors it keeps beside the parameters.
+
+    `layerwise` says that `update` must see each parameter by itself and in its own shape; without
+    it `update` sees stretches of many.
+    """
+
+    layerwise: ClassVar[bool]
 
     @property
     def learning_rate(self) -> float | Schedule:
@@ -39,10 +45,22 @@ class Optimizer(Protocol):
         from 1."""
 
 
-def rate_at(optimizer: Optimizer, step: int) -> float:
-    """The learning rate of a step, counted from 0."""
+History = Mapping[str, Sequence[float]]
+
+
+def rate_at(optimizer: Optimizer, step: int, history: History | None = None) -> float:
+    """The learning rate of a step, counted from 0.
+
+    Parameters: `history`, a list a quantity with one number an epoch so far. A schedule with an
+    attribute `monitor`, the name of such a quantity, is called with the list, too.
+    """
     rate = optimizer.learning_rate
-    return float(rate(step)) if callable(rate) else float(rate)
+    if not callable(rate):
+        return float(rate)
+    monitor = getattr(rate, "monitor", None)
+    if monitor is None:
+        return float(rate(step))
+    return float(rate(step, list((history or {}).get(monitor, ()))))
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,7 @@ class Adam:
     epsilon: float = 1e-8
 
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    layerwise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
@@ -100,6 +119,7 @@ class SGD:
     learning_rate: float | Schedule = 1e-2
 
     slots: ClassVar[tuple[str, ...]] = ()
+    layerwise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)

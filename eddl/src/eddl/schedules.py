@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from eddl.errors import AttributeValueError
 
-Schedule = Callable[[int], float]
+Schedule = Callable[..., float]
 
 
 @dataclass(frozen=True)

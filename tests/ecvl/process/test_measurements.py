@@ -50,7 +50,7 @@ def test_a_disc_has_its_formulas() -> None:
     row = ecvl.measure(_ellipsoid((15, 15), (1.1, 0.8)))[0]
     assert row["area_mm2"] == pytest.approx(np.pi * 15**2, rel=0.01)
     assert row["perimeter_mm"] == pytest.approx(2 * np.pi * 15, rel=0.02)
-    assert row["circularity"] == pytest.approx(1, abs=0.02)
+    assert row["circularity"] == pytest.approx(1, abs=0.03)
     assert row["axis_1_mm"] == pytest.approx(30, rel=0.02)
     assert row["axis_2_mm"] == pytest.approx(30, rel=0.02)
     assert "axis_3_mm" not in row and "volume_mm3" not in row

@@ -8,7 +8,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecvl import GeometryError, Image, KindError, ParameterError, resample
+from ecvl import GeometryError, Image, ParameterError, resample
 from ecvl.grids import Grid
 from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, in_type, pull, smoothed
 
@@ -119,15 +119,12 @@ def test_types_stay_and_saturate() -> None:
 
 @pytest.mark.parametrize("dtype", "int8 uint8 int16 uint16 int32 uint32 int64 uint64".split())
 def test_labels_keep_every_value(dtype: str) -> None:
-    greatest = min(np.iinfo(dtype).max, 2**53)
+    greatest = np.iinfo(dtype).max
     labels = Image(np.array([[1, greatest, 3]], dtype), "yx", kind="labels")
     matrix = np.eye(4)
     matrix[0, 3] = 0.25
     moved = pull(labels, labels.grid, matrix)
     assert (moved.dtype, moved.array.tolist()) == (labels.dtype, labels.array.tolist())
-    if greatest == 2**53:
-        with pytest.raises(KindError, match="number them anew"):
-            pull(labels.replace(array=labels.array + 1), labels.grid, matrix)
 
 
 def test_channels_and_time_move_alike(volume: Any) -> None:

@@ -2,6 +2,7 @@
 
 from ecvl.io.dicom import DicomRead
 from ecvl.io.dicom_headers import DicomSeries, dicom_series
+from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
 
@@ -11,6 +12,7 @@ __all__ = [
     "DicomSeries",
     "Format",
     "Info",
+    "LazyImage",
     "NiftiRead",
     "NiftiWrite",
     "dicom_series",

@@ -1,5 +1,6 @@
 """Files as such: found or missing, written whole or not at all, inflated by counted bytes."""
 
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -92,6 +93,39 @@ def greatest_content(path: Path) -> int:
     with path.open("rb") as raw:
         gzipped = raw.read(2) == GZIP_MAGIC
     return size * GREATEST_DEFLATE_RATIO if gzipped else size
+
+
+class Inflating(io.RawIOBase):
+    """A zlib stream as a file to read from; `isal` has one for gzip only.
+
+    Example:
+        >>> import io, zlib
+        >>> Inflating(io.BytesIO(zlib.compress(b"abc"))).read(2)
+        b'ab'
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        from isal import isal_zlib
+
+        self._raw = raw
+        self._inflate: Any = isal_zlib.decompressobj()
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with inflated bytes; 0 at the end of the stream."""
+        wanted = len(buffer)
+        while wanted and not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail or self._raw.read(1 << 18)
+            if not packed:
+                raise EOFError("the stream ends before its end marker")
+            got = self._inflate.decompress(packed, wanted)
+            if got:
+                buffer[: len(got)] = got
+                return len(got)
+        return 0
 
 
 def read_exactly(stream: IO[bytes], count: int, name: str) -> NDArray[np.uint8]:

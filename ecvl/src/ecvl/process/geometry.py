@@ -21,7 +21,8 @@ from ecvl.grids import (
     resized,
 )
 from ecvl.image import Image, require_kind
-from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
+from ecvl.process.interpolate import Interpolation
+from ecvl.process.pull import Fill, checked_fill, pull
 from ecvl.process.registry import processing
 from ecvl.sample import Sample
 from ecvl.serial import is_number
@@ -98,11 +99,13 @@ def resample(
         wanted: tuple[float | None, ...] = per_axis(spacing, image, "spacing")
         if any(s is not None and not 0 < s < np.inf for s in wanted):
             raise ParameterError(f"expected spacing above 0 mm, received {spacing!r}")
-        return pull(image, *resampled(image.grid, (None, *wanted)[-3:]), "edge", interpolation)
+        return pull(
+            image, *resampled(image.grid, (None, *wanted)[-3:]), "edge", interpolation=interpolation
+        )
     sizes: tuple[int, ...] = per_axis(shape or (), image, "shape")
     if any(not isinstance(n, int | np.integer) or n < 1 for n in sizes):
         raise ParameterError(f"expected a shape of whole numbers above 0, received {shape!r}")
-    return pull(image, *resized(image.grid, (1, *sizes)[-3:]), "edge", interpolation)
+    return pull(image, *resized(image.grid, (1, *sizes)[-3:]), "edge", interpolation=interpolation)
 
 
 @processing("any", "same", geometry="follows")
@@ -247,7 +250,7 @@ def onto(
         array([[1, 2]])
     """
     matrix = index_matrix(image.grid, grid)
-    return pull(image, grid, matrix, checked_fill(fill), interpolation)
+    return pull(image, grid, matrix, checked_fill(fill), interpolation=interpolation)
 
 
 def per_axis(values: Sequence[Value] | Value | None, image: Image, name: str) -> tuple[Value, ...]:

@@ -13,7 +13,8 @@ from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import Change, Grid, boxed
 from ecvl.image import Image, require_kind
 from ecvl.process.geometry import per_axis
-from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
+from ecvl.process.interpolate import Interpolation
+from ecvl.process.pull import Fill, checked_fill, pull
 from ecvl.process.registry import processing
 from ecvl.process.volumes import in_voxels, mask_of, require_straight, stacked
 from ecvl.serial import is_number
@@ -168,7 +169,7 @@ def rotate(
         raise GeometryError(f"a 2-D image turns around 'z' only, received axis={axis!r}")
     require_straight(image, "a rotation")
     change = _turned(image.grid, float(degrees), axis, expand)
-    return pull(image, *change, checked_fill(fill), interpolation)
+    return pull(image, *change, checked_fill(fill), interpolation=interpolation)
 
 
 @processing("any", "same", geometry="follows")

@@ -11,11 +11,7 @@ from typing import Any
 
 from eddl.errors import GraphError
 from eddl.graph import Opaque, Type, Value
-from eddl.ops.table import REQUIRED, Call, Operator, register
-
-
-def _unknown(call: Call) -> list[Type]:
-    return []  # only a run will tell
+from eddl.ops.table import REQUIRED, Call, Operator, register, unknown
 
 
 def _either(call: Call) -> list[Type]:
@@ -48,7 +44,7 @@ def _host(
     inputs: str,
     outputs: int = 1,
     *,
-    infer: Rule = _unknown,
+    infer: Rule = unknown,
     upgrades: Mapping[int, Callable[..., Any]] | None = None,
     **attributes: object,
 ) -> None:

@@ -15,7 +15,17 @@ import numpy as np
 
 from eddl.errors import GraphError
 from eddl.graph import Constant, Node, Type, Value
-from eddl.ops.table import PRIVATE, REQUIRED, Call, Gradients, Operator, apply, integers, register
+from eddl.ops.table import (
+    PRIVATE,
+    REQUIRED,
+    Call,
+    Gradients,
+    Operator,
+    apply,
+    integers,
+    register,
+    unknown,
+)
 
 
 def _uniform(call: Call) -> list[Type]:
@@ -84,10 +94,6 @@ def _ratio_to_input(attributes: dict[str, Any], inputs: list[Value | None]) -> A
     return attributes, [inputs[0], Constant(np.asarray(ratio, dtype))]
 
 
-def _unknown(call: Call) -> list[Type]:
-    return []  # only a run will tell
-
-
 for _name, _inputs, _attributes in (
     ("RandomUniform", (), {"high": 1.0, "low": 0.0, "shape": REQUIRED}),
     ("RandomNormal", (), {"mean": 0.0, "scale": 1.0, "shape": REQUIRED}),
@@ -99,7 +105,7 @@ for _name, _inputs, _attributes in (
         Operator(
             name=_name,
             inputs=_inputs,
-            infer=_unknown,
+            infer=unknown,
             attributes={"dtype": None, "seed": None, **_attributes},
             host=True,
         )

@@ -223,6 +223,11 @@ def _number_type(number: float, dtypes: Sequence[np.dtype[Any]], name: str) -> A
     return fitting[0] if fitting else None
 
 
+def unknown(call: Call) -> list[Type]:
+    """The rule of an operator whose types only a run will tell."""
+    return []
+
+
 def axes_to_input(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:
     """The upgrade of operators whose axes were an attribute and became their second input."""
     axes = attributes.pop("axes", None)

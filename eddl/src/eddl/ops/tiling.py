@@ -56,7 +56,7 @@ def _tile(call: Call) -> list[Type]:
         raise call.fail(f"{data.rank} repeats of at least 0; received {repeats.tolist()}")
     return [
         data.with_shape(
-            [n * int(r) if isinstance(n, int) else None
+            [n * int(r) if isinstance(n, int) else n if r == 1 else None
              for n, r in zip(data.shape, repeats, strict=True)]
         )
     ]  # fmt: skip

@@ -151,8 +151,9 @@ def _epoch(model: Model, source: Any, bar: Any) -> dict[str, float]:
                 counters = fresh
                 counters.reset()
             with between_steps():
-                loss = float(step(*inputs, labels)[0])
-            mean.add(loss, len(labels))
+                loss, *rows = step(*inputs, labels)
+            counters.add(rows)
+            mean.add(float(loss), len(labels))
             bar.set_postfix(loss=f"{mean.value:.4f}", refresh=False)
             bar.update()
     finally:
@@ -173,7 +174,9 @@ def run_evaluation(model: Model, data: Any, targets: Any, *, batch_size: int) ->
         if counters is not fresh:
             counters = fresh
             counters.reset()
-        mean.add(float(step(*inputs, labels)[0]), len(labels))
+        loss, *rows = step(*inputs, labels)
+        counters.add(rows)
+        mean.add(float(loss), len(labels))
     if counters is None:
         raise ShapeError("evaluate: received data without a batch, expected at least one")
     return {"loss": mean.value, **counters.results()}

@@ -247,7 +247,8 @@ class Model:
     def predictions(self) -> tuple[Value, ...]:
         """The outputs, with the softmax appended that the loss implies."""
         if self._activation and self.logits is self.outputs[0]:
-            return (apply(self._activation, self.logits, axis=1),)
+            options = {"axis": 1} if self._activation == "Softmax" else {}
+            return (apply(self._activation, self.logits, **options),)
         return self.outputs
 
     def fit(
@@ -314,7 +315,8 @@ class Model:
         """One step on one batch; returns its loss and metrics."""
         step, counters = self.training_step(targets)
         counters.reset()
-        loss = step(*_several(inputs), targets)[0]
+        loss, *rows = step(*_several(inputs), targets)
+        counters.add(rows)
         return {"loss": float(loss), **counters.results()}
 
     def loss_and_gradients(self, inputs: Any, targets: Any) -> tuple[float, dict[str, Array]]:
@@ -354,7 +356,7 @@ class Model:
             counters = _Counters(self._metrics, self.logits, target)
             minimize = [(value, self.parameters, optimizer)] if training else []
             step = Step(
-                [*self.inputs, target], [value], minimize, updates=counters.updates,
+                [*self.inputs, target], [value, *counters.rows], minimize, updates=counters.updates,
                 training=training, device=self._device, slabs=self._slabs,
                 groups=self.groups if training else None, seed=self._seed,
                 max_bytes=self._max_bytes,
@@ -403,8 +405,16 @@ class _Counters:
         self.metrics = list(metrics)
         self.states: list[dict[str, State]] = []
         self.updates: dict[State, Value] = {}
+        self.rows: list[Value] = []
+        self._gathered: list[tuple[Metric, str, list[Array]]] = []
         for metric in self.metrics:
             initial = metric.init(prediction)
+            if metric_functions.gathers(metric):
+                batch = metric.update({}, prediction, target)
+                self.rows += [batch[key] for key in initial]
+                self._gathered += [(metric, key, [array]) for key, array in initial.items()]
+                self.states.append({})
+                continue
             states = {key: flat_state(array, f"{metric.name} {key}")
                       for key, array in initial.items()}  # fmt: skip
             new = metric.update(states, prediction, target)
@@ -416,13 +426,22 @@ class _Counters:
         for states in self.states:
             for state in states.values():
                 state.storage.view()[...] = 0
+        for _, _, parts in self._gathered:
+            del parts[1:]
+
+    def add(self, rows: Iterable[Array]) -> None:
+        """Append a batch's rows, in the order of `rows`."""
+        for (_, _, parts), array in zip(self._gathered, rows, strict=True):
+            parts.append(array)
 
     def results(self) -> dict[str, float]:
-        """Each metric from its counts."""
-        return {
-            metric.name: metric.result({k: s.storage.view() for k, s in states.items()})
-            for metric, states in zip(self.metrics, self.states, strict=True)
-        }
+        """Each metric from its counts, or from the rows it gathered."""
+        found = {}
+        for metric, states in zip(self.metrics, self.states, strict=True):
+            counts = {key: state.storage.view() for key, state in states.items()}
+            rows = {k: np.concatenate(p) for m, k, p in self._gathered if m is metric}
+            found[metric.name] = metric.result({**counts, **rows})
+        return found
 
 
 def _values(values: Value | Sequence[Value], what: str) -> tuple[Value, ...]:

@@ -18,7 +18,8 @@ from eddl import devices
 from eddl.compiler import Evaluation, Program, Slabs, compile_graph, training_form
 from eddl.errors import AttributeValueError, ShapeError
 from eddl.graph import Constant, Graph, Input, State, Type, Value
-from eddl.ops.table import PRIVATE, apply, make_node
+from eddl.ops.differentiation import gradients
+from eddl.ops.table import apply
 from eddl.optimizers import Optimizer, rate_at
 from eddl.tensors import as_host_array
 from eddl.training.store import Arena, Run, flat_state, runs
@@ -26,22 +27,6 @@ from eddl.training.store import Arena, Run, flat_state, runs
 Array = np.ndarray[Any, Any]
 KEEP = 8
 """Programs kept for different input shapes, least recently used first out."""
-
-
-def gradients(y: Value, xs: Sequence[Value]) -> list[Value]:
-    """dy/dx for each x as symbolic values; nested calls give higher derivatives.
-
-    Parameters: `y`, a floating scalar (or a tensor, whose elements are summed); `xs`, inputs,
-    parameters or values that `y` depends on. Returns one value for each x, of its shape.
-
-    >>> import eddl
-    >>> x = eddl.Input((3,))
-    >>> [g.shape for g in eddl.gradients(x * x, [x])]
-    [('batch', 3)]
-    """
-    if not xs:
-        return []
-    return list(make_node("Gradients", y, *xs, domain=PRIVATE).outputs)
 
 
 @dataclass

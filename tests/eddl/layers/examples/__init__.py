@@ -1,0 +1,6 @@
+"""Examples of every layer, a file a family."""
+
+from . import elements, shapes, windows
+from .example import Example
+
+EXAMPLES: list[Example] = [*windows.EXAMPLES, *elements.EXAMPLES, *shapes.EXAMPLES]
