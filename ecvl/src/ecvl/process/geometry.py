@@ -21,8 +21,7 @@ from ecvl.grids import (
     resized,
 )
 from ecvl.image import Image, require_kind
-from ecvl.process.interpolate import Interpolation
-from ecvl.process.pull import Fill, checked_fill, pull
+from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
 from ecvl.process.registry import processing
 from ecvl.sample import Sample
 from ecvl.serial import is_number

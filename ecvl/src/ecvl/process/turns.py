@@ -13,8 +13,7 @@ from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import Change, Grid, boxed
 from ecvl.image import Image, require_kind
 from ecvl.process.geometry import per_axis
-from ecvl.process.interpolate import Interpolation
-from ecvl.process.pull import Fill, checked_fill, pull
+from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
 from ecvl.process.registry import processing
 from ecvl.process.volumes import in_voxels, mask_of, require_straight, stacked
 from ecvl.serial import is_number
