@@ -18,6 +18,11 @@ from ecvl.process.registry import Entry
 
 Call = Callable[[Image], Any]
 
+# A turn by 10 degrees, of voxel indices.
+TURN = np.array(
+    [[0.985, -0.174, 0, 1], [0.174, 0.985, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64
+)
+
 # Arguments that a function cannot do without, and small ones for the slow; all others are default.
 CALLS: dict[str, Call] = {
     "reorient": lambda i: ecvl.reorient(i, "LPS"),
@@ -34,6 +39,7 @@ CALLS: dict[str, Call] = {
     "rotate": lambda i: ecvl.rotate(i, 10),
     "crop_or_pad": lambda i: ecvl.crop_or_pad(i, (1, 6, 30)[-len(i.spatial_axes) :]),
     "crop_to": lambda i: ecvl.crop_to(i, _somewhere(i)),
+    "warp": lambda i: ecvl.warp(i, ecvl.Transform([i.affine @ TURN @ np.linalg.inv(i.affine)])),
     "window": lambda i: ecvl.window(i, 40, 400),
     "normalise": ecvl.normalise,
     "rescale": ecvl.rescale,
@@ -177,6 +183,7 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
         "linear_filter": ([[1]],), "separable_filter": ([[1]] * 2,), "structuring_element": (2,),
         "hit_or_miss": ([[1]], [[0]]), "rearrange": ("yx",), "rotate": (5,), "crop_or_pad": (3,),
         "crop_to": (None,), "remove_small": (1,), "convert_colour": ("RGB",),
+        "warp": (ecvl.Transform(),),
     }.get(entry.name, ())  # fmt: skip
     binary = entry.name in ("add", "subtract", "multiply", "divide", "minimum", "maximum", "blend")
     extra = (1,) if binary else extra

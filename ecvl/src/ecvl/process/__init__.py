@@ -45,11 +45,13 @@ from ecvl.process.morphology import (
 from ecvl.process.nyul import HistogramStandard
 from ecvl.process.registry import FUNCTIONS
 from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
+from ecvl.process.transform import Transform, warp
 from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
 
 __all__ = [
     "FUNCTIONS",
     "HistogramStandard",
+    "Transform",
     "absolute",
     "add",
     "anisotropic",
@@ -111,5 +113,6 @@ __all__ = [
     "threshold_value",
     "top_hat",
     "transpose",
+    "warp",
     "window",
 ]
