@@ -13,6 +13,7 @@ from ecvl.process.arithmetic import (
     multiply,
     subtract,
 )
+from ecvl.process.bias import correct_bias
 from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
 from ecvl.process.distances import distance_map, integral, non_maximum_suppression
@@ -43,6 +44,7 @@ from ecvl.process.morphology import (
     top_hat,
 )
 from ecvl.process.nyul import HistogramStandard
+from ecvl.process.registration import register
 from ecvl.process.registry import FUNCTIONS
 from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
 from ecvl.process.transform import Transform, warp
@@ -64,6 +66,7 @@ __all__ = [
     "components",
     "contours",
     "convert_colour",
+    "correct_bias",
     "crop",
     "crop_or_pad",
     "crop_to",
@@ -98,6 +101,7 @@ __all__ = [
     "pad",
     "pad_to_multiple",
     "rearrange",
+    "register",
     "remove_small",
     "reorient",
     "resample",

@@ -41,8 +41,8 @@ def pull(
     grid: Grid,
     matrix: Affine,
     fill: Fill = None,
-    interpolation: Interpolation | None = None,
     field: Field | None = None,
+    interpolation: Interpolation | None = None,
 ) -> Image:
     """Return `image` on `grid`.
 
@@ -52,10 +52,10 @@ def pull(
         matrix: 4x4 from voxel indices x, y, z of `grid` to those of `image`.
         fill: what stands where the image does not reach: a number, "edge" for the nearest voxel, or
             `None` for the low end of the value range. Labels are filled with 0, always.
-        interpolation: "nearest", "linear" or "cubic" (B-splines); linear for images by default.
-            Labels take the nearest voxel, always.
         field: displacements over `grid`, in voxels of `image`, that are added to what the matrix
             gives.
+        interpolation: "nearest", "linear" or "cubic" (B-splines); linear for images by default.
+            Labels take the nearest voxel, always.
 
     Raises:
         GeometryError: a 2-D image would have to leave its plane, or the grid is absurdly large.
