@@ -1,7 +1,9 @@
 """Augmentations: small frozen objects with ranges, on images, labels and samples."""
 
+from ecvl.augment.affine import Affine, Rotate, Scale, Shear, Translate
 from ecvl.augment.base import Augmentation
 from ecvl.augment.blur import AverageBlur, GaussianBlur, MedianBlur
+from ecvl.augment.crops import CentreCrop, CropByLabel, RandomCrop
 from ecvl.augment.curves import (
     Add,
     Brightness,
@@ -11,6 +13,7 @@ from ecvl.augment.curves import (
     Invert,
     Multiply,
 )
+from ecvl.augment.distortion import Elastic, GridDistortion, OpticalDistortion
 from ecvl.augment.dropout import (
     ChannelShuffle,
     CoarseDropout,
@@ -22,7 +25,7 @@ from ecvl.augment.dropout import (
 )
 from ecvl.augment.noise import AdditiveGaussianNoise, AdditiveLaplaceNoise, AdditivePoissonNoise
 from ecvl.augment.sequence import Sequential, from_json
-from ecvl.augment.spatial import Flip, Rotate, Scale, Translate
+from ecvl.augment.spatial import Flip, Mirror, Transpose
 from ecvl.augment.table import AUGMENTATIONS
 
 __all__ = [
@@ -31,27 +34,37 @@ __all__ = [
     "AdditiveGaussianNoise",
     "AdditiveLaplaceNoise",
     "AdditivePoissonNoise",
+    "Affine",
     "Augmentation",
     "AverageBlur",
     "Brightness",
+    "CentreCrop",
     "ChannelShuffle",
     "CoarseDropout",
     "Contrast",
+    "CropByLabel",
     "Dropout",
+    "Elastic",
     "Flip",
     "GammaContrast",
     "GaussianBlur",
+    "GridDistortion",
     "HistogramEqualization",
     "ImpulseNoise",
     "Invert",
     "MedianBlur",
+    "Mirror",
     "Multiply",
+    "OpticalDistortion",
     "Pepper",
+    "RandomCrop",
     "Rotate",
     "Salt",
     "SaltAndPepper",
     "Scale",
     "Sequential",
+    "Shear",
     "Translate",
+    "Transpose",
     "from_json",
 ]

@@ -100,6 +100,11 @@ class Operation(Augmentation):
 
     p: float
 
+    @property
+    def chance(self) -> float:
+        """The probability that it is asked to do anything."""
+        return self.p
+
     def operations(self) -> tuple["Operation", ...]:
         """Return itself."""
         return (self,)

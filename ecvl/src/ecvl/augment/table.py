@@ -1,7 +1,9 @@
 """All single augmentations by name: what documents may name, and what the contract tests cover."""
 
+from ecvl.augment.affine import Affine, Rotate, Scale, Shear, Translate
 from ecvl.augment.base import Operation
 from ecvl.augment.blur import AverageBlur, GaussianBlur, MedianBlur
+from ecvl.augment.crops import CentreCrop, CropByLabel, RandomCrop
 from ecvl.augment.curves import (
     Add,
     Brightness,
@@ -11,6 +13,7 @@ from ecvl.augment.curves import (
     Invert,
     Multiply,
 )
+from ecvl.augment.distortion import Elastic, GridDistortion, OpticalDistortion
 from ecvl.augment.dropout import (
     ChannelShuffle,
     CoarseDropout,
@@ -21,7 +24,7 @@ from ecvl.augment.dropout import (
     SaltAndPepper,
 )
 from ecvl.augment.noise import AdditiveGaussianNoise, AdditiveLaplaceNoise, AdditivePoissonNoise
-from ecvl.augment.spatial import Flip, Rotate, Scale, Translate
+from ecvl.augment.spatial import Flip, Mirror, Transpose
 
 AUGMENTATIONS: dict[str, type[Operation]] = {
     cls.__name__: cls
@@ -30,25 +33,35 @@ AUGMENTATIONS: dict[str, type[Operation]] = {
         AdditiveGaussianNoise,
         AdditiveLaplaceNoise,
         AdditivePoissonNoise,
+        Affine,
         AverageBlur,
         Brightness,
+        CentreCrop,
         ChannelShuffle,
         CoarseDropout,
         Contrast,
+        CropByLabel,
         Dropout,
+        Elastic,
         Flip,
         GammaContrast,
         GaussianBlur,
+        GridDistortion,
         HistogramEqualization,
         ImpulseNoise,
         Invert,
         MedianBlur,
+        Mirror,
         Multiply,
+        OpticalDistortion,
         Pepper,
+        RandomCrop,
         Rotate,
         Salt,
         SaltAndPepper,
         Scale,
+        Shear,
         Translate,
+        Transpose,
     )
 }

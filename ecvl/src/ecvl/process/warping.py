@@ -54,7 +54,8 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, labe
     if not quick or (source.dtype == np.float64 and not labels):
         look = _Look(way, (1, old_y, old_x), new, np.float64)
         maps = look.slice(0)
-        flat = in_planes(source, axes, lambda plane: _gathered_plane(plane, maps, fill, labels))
+        beyond = fill if fill == "edge" else _value(fill, source.dtype, array.dtype, labels)
+        flat = in_planes(source, axes, lambda plane: _gathered_plane(plane, maps, beyond, labels))
         return np.asarray(back(flat))
     import cv2
 
@@ -218,7 +219,7 @@ def _gathered_plane(plane: Array, maps: Any, fill: Any, labels: bool) -> Array:
     channels = plane.reshape(*plane.shape[:2], -1)
     parts = [_gathered(channels[None, ..., c], maps, labels) for c in range(channels.shape[2])]
     result = np.stack(parts, axis=-1).reshape(*parts[0].shape, *plane.shape[2:])
-    if maps[3] is not None and fill != "edge":
+    if maps[3] is not None and not isinstance(fill, str):
         result[~maps[3]] = fill
     return result
 
@@ -283,7 +284,7 @@ def _value(fill: Any, source: np.dtype[Any], dtype: np.dtype[Any], labels: bool)
     from ecvl.process.pull import in_type
 
     if labels:
-        return source.type(0)
+        return in_type(np.array(fill), dtype).view(source)
     if source == dtype or source.kind == "f":
         return in_type(np.array(fill), source)
     return in_type(np.array(fill), dtype).view(source) ^ SIGN_BIT[dtype.itemsize]
