@@ -81,6 +81,7 @@ from eddl.layers.linear import (
 from eddl.layers.loops import (
     conv_lstm,
     scan,
+    time_distributed,
 )
 from eddl.layers.merging import (
     add,
@@ -250,6 +251,7 @@ __all__ = [
     "tanh",
     "thresholded_relu",
     "tile",
+    "time_distributed",
     "top_k",
     "unsqueeze",
     "where",

@@ -84,6 +84,30 @@ def scan(
     return node.outputs[len(begin) :], node.outputs[: len(begin)]
 
 
+def time_distributed(function: Callable[[Value], Value], x: Value) -> Value:
+    """A function of [N, ...] applied to every step of [N, T, ...] at once.
+
+    Parameters: `function`, a layer or a model, say a network over images; `x`, all of whose sizes
+    but the batch's are known. Steps count as samples, for the statistics of batch normalization
+    too. Returns [N, T, ...].
+
+    >>> import eddl
+    >>> frames = eddl.Input((5, 1, 16, 16))
+    >>> y = eddl.layers.time_distributed(lambda x: eddl.layers.conv(x, 8, 3, strides=2), frames)
+    >>> y.shape[1:]
+    (5, 8, 8, 8)
+    """
+    layer = "time_distributed"
+    known = [n for n in tensor(x, layer).shape[1:] if isinstance(n, int)]
+    if x.rank < 2 or len(known) != x.rank - 1:
+        raise ShapeError(f"{layer}: received {x.type}, expected [N, T, ...] of known sizes")
+    y = function(apply("Reshape", x, integers([-1, *known[1:]])))
+    sizes = [n for n in tensor(y, layer).shape[1:] if isinstance(n, int)]
+    if len(sizes) != y.rank - 1:
+        raise ShapeError(f"{layer}: received {y.type} from the function, expected known sizes")
+    return apply("Reshape", y, integers([-1, known[0], *sizes]))
+
+
 def _closed(formal: Sequence[Value], outputs: Sequence[Value]) -> tuple[Graph, list[Value]]:
     """A body whose inputs are the formal ones and what it takes from outside, and the latter.
 

@@ -294,6 +294,9 @@ LOOPS = [
     Example("conv_lstm", lambda x, m: shown_images(x, mask=m),
             lambda x, m, w, b: images(x, w, b, m), (FRAMES[0], BLINK.shape),
             data=(normal, fixed(BLINK)), note="mask"),
+    Example("time_distributed", lambda x: layers.time_distributed(
+        lambda y: layers.conv(y, 2, 3), x), lambda x, w, b: np.stack(
+            [convolved(x[:, i], w, b) for i in range(x.shape[1])], 1), ((2, 3, 2, 5),)),
     Example("scan", leaky, leaky_oracle, ((2, 4, 3), (2, 3)), data=normal),
     Example("scan", lambda x, y, s: layers.scan(
         lambda a, b, t: ((t * b, a), (t + a,)), [x, y], s, reverse=True)[0],
