@@ -80,6 +80,8 @@ REFUSED = [
     (lambda: layers.attention(SEQUENCE, heads=3), "divides them"),
     (lambda: layers.attention(X, heads=2), "sequences"),
     (lambda: layers.attention(SEQUENCE, heads=2, mask=SEQUENCE), "booleans"),
+    (lambda: layers.power(2, 3), "symbolic tensor at least"),
+    (lambda: layers.logical_not(X), "booleans"),
     (lambda: layers.reduce_sum(X, 4), "expected one in"),
     (lambda: layers.reduce_sum(X, 1, mask=X), "booleans"),
     (lambda: layers.reduce_sum(X, 1, mask=eddl.Input((4,), dtype=bool)), "first axes"),

@@ -166,6 +166,14 @@ def test_random_affine_turns_volumes():
     np.testing.assert_allclose(found.sum((1, 2, 3, 4)), 7, rtol=0.35)
 
 
+def test_noise_before_what_only_a_run_tells():
+    """Such a network is evaluated node by node, where noise passes its input too."""
+    x = eddl.Input((4,))
+    y = eddl.ops.apply("NonZero", layers.gaussian_noise(x, 0.1))
+    data = np.asarray([[0, 1, 0, 2]], "float32")
+    np.testing.assert_array_equal(eddl.Model(x, y).predict(data, batch_size=2), [[0, 0], [1, 3]])
+
+
 REFUSED = [
     (lambda x: layers.gaussian_noise(x, -1.0), "at least 0"),
     (lambda x: layers.gaussian_dropout(x, 1.0), "ratio < 1"),

@@ -33,7 +33,7 @@ from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
 from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
-from eddl.ops.table import PRIVATE, apply
+from eddl.ops.table import apply
 
 __all__ = [
     "CHANNELS_LAST",
@@ -84,7 +84,7 @@ def compile_graph(
     try:
         static, _ = specialise(graph, types, backend.evaluate)
     except DynamicError:
-        if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
+        if graph.updates or any(node.op == "Gradients" for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
     whole = join_products(simplify(differentiate(join(static))))
