@@ -9,7 +9,7 @@ import pytest
 from scipy import special, stats
 
 import eddl
-from eddl import initializers, layers, losses, optimizers, schedules
+from eddl import initializers, losses
 from eddl.errors import EddlError
 
 R = np.random.default_rng(0)
@@ -83,51 +83,6 @@ def test_a_floating_target_without_the_class_axis_suggests_the_integral_type():
         losses.dice(eddl.Input((3, 5, 6)), eddl.Input((3, 5, 6), dtype="int64"))
 
 
-def adam(p, grads, rate, b1=0.9, b2=0.999, eps=1e-8):
-    m = v = np.zeros_like(p)
-    for t, g in enumerate(grads, 1):
-        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
-        p = p - rate(t - 1) * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
-    return p
-
-
-def sgd(p, grads, rate):
-    for t, g in enumerate(grads):
-        p = p - rate(t) * g
-    return p
-
-
-@pytest.mark.parametrize(("make", "formula"), [(eddl.Adam, adam), (eddl.SGD, sgd)])
-@pytest.mark.parametrize("rate", [0.05, eddl.OneCycle(peak=0.1, steps=6)])
-def test_optimizers_equal_their_formula(make, formula, rate):
-    """The loss is the mean of (w - c_t)^2: a dense layer fed with ones."""
-    x = eddl.Input((1,), dtype="float64")
-    net = eddl.Model(x, layers.dense(x, 7, use_bias=False))
-    net.build(optimizer=make(rate), loss="mean_squared_error")
-    start, targets = net.weights()["dense.weight"][:, 0], R.standard_normal((6, 7))
-    p, grads = start, []
-    for t in range(6):
-        net.train_batch(np.ones((1, 1)), targets[t : t + 1])
-    at = rate if callable(rate) else lambda t: rate
-    p = start
-    for t in range(6):
-        grads.append(2 * (p - targets[t]) / 7)
-        p = formula(start, grads, at)
-    np.testing.assert_allclose(net.weights()["dense.weight"][:, 0], p, rtol=1e-12)
-
-
-def test_the_one_cycle_schedule():
-    rate = schedules.OneCycle(peak=1.0, steps=100, warm_up=0.25)
-    values = [rate(t) for t in range(101)]
-    assert values[0] == pytest.approx(1 / 25)
-    assert int(np.argmax(values)) == 25
-    assert values[25] == 1.0
-    assert values[100] == pytest.approx(1e-4)
-    assert np.all(np.diff(values[:26]) > 0) and np.all(np.diff(values[25:]) < 0)
-    with pytest.raises(EddlError, match="peak"):
-        schedules.OneCycle(peak=0.0, steps=1)
-
-
 def test_initializers_have_their_distribution_and_repeat():
     shape = (40, 30, 3, 3)
     draws = {name: f(shape, "float64", np.random.default_rng(1))
@@ -142,12 +97,3 @@ def test_initializers_have_their_distribution_and_repeat():
         np.testing.assert_array_equal(draws[name], f(shape, "float64", np.random.default_rng(1)))
     with pytest.raises(EddlError, match="orthogonal"):
         initializers.get("orthogonal")
-
-
-@pytest.mark.parametrize(
-    "make", [lambda: optimizers.Adam(beta_1=1.0), lambda: optimizers.SGD(0.0),
-             lambda: optimizers.Adam(epsilon=0.0)],
-)  # fmt: skip
-def test_optimizers_refuse_what_cannot_work(make):
-    with pytest.raises(EddlError, match="received"):
-        make()

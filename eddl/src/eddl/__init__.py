@@ -5,7 +5,17 @@ Define a network with `eddl.layers`, or load one; train it; save it again as ONN
 
 from typing import TYPE_CHECKING, Any
 
-from eddl import initializers, layers, losses, metrics, optimizers, schedules, training, zoo
+from eddl import (
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+    training,
+    zoo,
+)
 from eddl.errors import (
     AttributeValueError,
     DeviceError,
@@ -20,33 +30,81 @@ from eddl.errors import (
 )
 from eddl.layers import input as Input
 from eddl.ops.differentiation import gradients
-from eddl.optimizers import SGD, Adam
-from eddl.schedules import OneCycle
+from eddl.optimizers import (
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    AMSGrad,
+    Nadam,
+    RMSprop,
+)
+from eddl.schedules import (
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Plateau,
+    Polynomial,
+    StepDecay,
+    WarmUp,
+)
 from eddl.tensors import Tensor
+from eddl.training.callbacks import (
+    BestCheckpoint,
+    Callback,
+    EarlyStopping,
+    PeriodicCheckpoint,
+)
 from eddl.training.model import Model
+from eddl.training.state import Rules
 from eddl.training.step import Step
 
 if TYPE_CHECKING:
     from eddl.onnx.load import load
 
 __all__ = [
+    "LAMB",
     "SGD",
+    "AMSGrad",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "AttributeValueError",
+    "BestCheckpoint",
+    "Callback",
+    "Cosine",
     "DeviceError",
+    "EarlyStopping",
     "EddlError",
+    "Exponential",
     "FileError",
     "GradientError",
     "GraphError",
     "Input",
     "MemoryLimitError",
     "Model",
+    "MultiStep",
+    "Nadam",
     "OneCycle",
+    "PeriodicCheckpoint",
+    "Plateau",
+    "Polynomial",
+    "RMSprop",
+    "Rules",
     "ShapeError",
     "StateError",
     "Step",
+    "StepDecay",
     "Tensor",
     "TypeMismatchError",
+    "WarmUp",
+    "constraints",
     "gradients",
     "initializers",
     "layers",

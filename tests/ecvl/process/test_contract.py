@@ -26,6 +26,14 @@ CALLS: dict[str, Call] = {
     "pad": lambda i: ecvl.pad(i, [(0, 0), (1, 2), (1, 2)][-len(i.spatial_axes) :]),
     "pad_to_multiple": lambda i: ecvl.pad_to_multiple(i, (1, 8, 8)[-len(i.spatial_axes) :]),
     "restore": lambda i: ecvl.restore(i, like=i),
+    "resize": lambda i: ecvl.resize(i, i.spatial_shape),
+    "flip": ecvl.flip,
+    "mirror": ecvl.mirror,
+    "transpose": lambda i: ecvl.transpose(i, "zxy"[-len(i.spatial_axes) :]),
+    "rearrange": lambda i: ecvl.rearrange(i, i.axes),
+    "rotate": lambda i: ecvl.rotate(i, 10),
+    "crop_or_pad": lambda i: ecvl.crop_or_pad(i, (1, 6, 30)[-len(i.spatial_axes) :]),
+    "crop_to": lambda i: ecvl.crop_to(i, _somewhere(i)),
     "window": lambda i: ecvl.window(i, 40, 400),
     "normalise": ecvl.normalise,
     "rescale": ecvl.rescale,
@@ -34,6 +42,7 @@ CALLS: dict[str, Call] = {
     "equalise": ecvl.equalise,
     "clahe": lambda i: ecvl.clahe(i, tiles=2),
     "match_histogram": lambda i: ecvl.match_histogram(i, i),
+    "convert_colour": lambda i: ecvl.convert_colour(i, "RGB" if "c" in i.axes else "grey"),
     "add": lambda i: ecvl.add(i, 3),
     "subtract": lambda i: ecvl.subtract(i, 3),
     "multiply": lambda i: ecvl.multiply(i, 1.5),
@@ -66,7 +75,18 @@ CALLS: dict[str, Call] = {
     "top_hat": lambda i: ecvl.top_hat(i, 3),
     "black_hat": lambda i: ecvl.black_hat(i, 3),
     "hit_or_miss": lambda i: ecvl.hit_or_miss(i, [[0, 1, 1]], [[1, 0, 0]]),
+    "components": ecvl.components,
+    "largest_component": ecvl.largest_component,
+    # 5 mm² of a plane, or as much in mm³ of a slice.
+    "remove_small": lambda i: ecvl.remove_small(i, 5 * float(np.prod(i.spacing[:-2]))),
+    "fill_holes": ecvl.fill_holes,
+    "contours": ecvl.contours,
+    "distance_map": ecvl.distance_map,
+    "integral": ecvl.integral,
+    "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }
+# One argument for all axes; rows that name the slice.
+NO_SLICES = {"resample", "contours"}
 # They need several values to tell apart.
 NEED_VARIETY = {"multi_otsu_values"}
 ENTRIES = [pytest.param(entry, id=name) for name, entry in FUNCTIONS.items() if name in CALLS]
@@ -88,6 +108,12 @@ def _made(entry: Entry, axes: str, shape: Any, dtype: Any = np.int16, affine: An
     dtype = np.dtype(dtype)
     values = np.clip(values, 0, 200)
     return Image(values.astype(dtype), axes, affine)
+
+
+def _somewhere(image: Image) -> Image:
+    inside = np.zeros(image.spatial_shape, np.uint8)
+    inside[tuple(n // 2 for n in inside.shape)] = 1
+    return Image(inside, image.spatial_axes, image.affine, kind="labels")
 
 
 def _both_kinds(entry: Entry, axes: str, shape: Any, **more: Any) -> list[Image]:
@@ -148,7 +174,8 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
         "reorient": ("RAS",), "crop": ([(0, 1)] * 2,), "pad": ([(0, 1)] * 2,),
         "window": (0, 1), "restore": (None,), "gamma": (2,), "match_histogram": (None,),
         "linear_filter": ([[1]],), "separable_filter": ([[1]] * 2,), "structuring_element": (2,),
-        "hit_or_miss": ([[1]], [[0]]),
+        "hit_or_miss": ([[1]], [[0]]), "rearrange": ("yx",), "rotate": (5,), "crop_or_pad": (3,),
+        "crop_to": (None,), "remove_small": (1,), "convert_colour": ("RGB",),
     }.get(entry.name, ())  # fmt: skip
     binary = entry.name in ("add", "subtract", "multiply", "divide", "minimum", "maximum", "blend")
     extra = (1,) if binary else extra
@@ -162,8 +189,8 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", IMAGES)
 def test_one_slice_gives_the_2d_result(entry: Entry) -> None:
-    if set(entry.ranks) != {2, 3} or entry.name == "resample":
-        pytest.skip("not for both, or with one argument for all axes")
+    if set(entry.ranks) != {2, 3} or entry.name in NO_SLICES:
+        pytest.skip("not for both ranks, or the result tells them apart")
     affine = np.diag([0.7, 1.2, 5, 1])
     for flat in _both_kinds(entry, "yx", (11, 13), affine=affine):
         thick = flat.replace(array=flat.array[None], axes="zyx")

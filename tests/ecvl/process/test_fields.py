@@ -110,7 +110,7 @@ def test_a_warp_is_scipys(dtype: str, flat: bool, tilt: float) -> None:
     else:
         matrix[2, 0] = tilt
     made = field(flat=flat)
-    ours = pull(Image(array, "zyx"), Grid(array.shape, np.eye(4)), matrix, "edge", made).array
+    ours = pull(Image(array, "zyx"), Grid(array.shape, np.eye(4)), matrix, "edge", field=made).array
     nodes = np.stack(np.meshgrid(*map(np.arange, array.shape), indexing="ij")[::-1], -1)
     places = Map(matrix, made).at(nodes.reshape(-1, 3).astype(float))
     theirs = scipy.ndimage.map_coordinates(
@@ -119,7 +119,7 @@ def test_a_warp_is_scipys(dtype: str, flat: bool, tilt: float) -> None:
     bound = 0.51 if np.dtype(dtype).kind in "iu" else 2e-2 if dtype == "float32" else 1e-4
     assert np.abs(ours - theirs).max() < bound
     labels = Image(array.astype(np.int64), "zyx", kind="labels")
-    moved = pull(labels, Grid(array.shape, np.eye(4)), matrix, None, made).array
+    moved = pull(labels, Grid(array.shape, np.eye(4)), matrix, field=made).array
     x, y, z = np.floor(places + 0.5).astype(int).T
     inside = (x >= 0) & (x < 20) & (y >= 0) & (y < 18) & (z >= 0) & (z < len(array))
     expected = np.zeros(len(places), np.int64)

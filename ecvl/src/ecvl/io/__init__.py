@@ -1,7 +1,7 @@
 """Reading and writing: one registry of formats, one file a format."""
 
-from ecvl.io.dicom import DicomRead
-from ecvl.io.dicom_headers import DicomSeries, dicom_series
+from ecvl.io import metaimage, nrrd
+from ecvl.io.dicom import DicomRead, DicomSeries, dicom_series
 from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
@@ -17,6 +17,8 @@ __all__ = [
     "NiftiWrite",
     "dicom_series",
     "info",
+    "metaimage",
+    "nrrd",
     "read",
     "write",
 ]

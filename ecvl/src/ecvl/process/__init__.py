@@ -13,7 +13,9 @@ from ecvl.process.arithmetic import (
     multiply,
     subtract,
 )
+from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
+from ecvl.process.distances import distance_map, integral, non_maximum_suppression
 from ecvl.process.filters import (
     anisotropic,
     average,
@@ -25,8 +27,9 @@ from ecvl.process.filters import (
     separable_filter,
     sobel,
 )
-from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, restore
+from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
+from ecvl.process.labels import components, contours, fill_holes, largest_component, remove_small
 from ecvl.process.morphology import (
     black_hat,
     closing,
@@ -38,11 +41,14 @@ from ecvl.process.morphology import (
     structuring_element,
     top_hat,
 )
+from ecvl.process.nyul import HistogramStandard
 from ecvl.process.registry import FUNCTIONS
 from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
+from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
 
 __all__ = [
     "FUNCTIONS",
+    "HistogramStandard",
     "absolute",
     "add",
     "anisotropic",
@@ -52,33 +58,49 @@ __all__ = [
     "blend",
     "clahe",
     "closing",
+    "components",
+    "contours",
+    "convert_colour",
     "crop",
+    "crop_or_pad",
+    "crop_to",
     "dilate",
+    "distance_map",
     "divide",
     "equalise",
     "erode",
+    "fill_holes",
+    "flip",
     "gamma",
     "gaussian",
     "hit_or_miss",
+    "integral",
     "invert",
     "laplacian",
+    "largest_component",
     "linear_filter",
     "match_histogram",
     "maximum",
     "median",
     "minimum",
+    "mirror",
     "morphological_gradient",
     "multi_otsu_values",
     "multi_threshold",
     "multiply",
+    "non_maximum_suppression",
     "normalise",
     "opening",
     "pad",
     "pad_to_multiple",
+    "rearrange",
+    "remove_small",
     "reorient",
     "resample",
     "rescale",
+    "resize",
     "restore",
+    "rotate",
     "separable_filter",
     "sobel",
     "structuring_element",
@@ -86,5 +108,6 @@ __all__ = [
     "threshold",
     "threshold_value",
     "top_hat",
+    "transpose",
     "window",
 ]

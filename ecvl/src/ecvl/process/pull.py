@@ -2,9 +2,9 @@
 
 * Whole-voxel permutations, flips, shifts, crops and pads are index operations: values are copied.
 * Everything else is one interpolation in index space, so that no library has to hold our affine:
-  linear for images, nearest for labels (`ecvl.process.warp`).
+  linear for images unless asked otherwise, nearest for labels (`ecvl.process.warp`).
 * A 2-D image is a volume one slice thick, so both give the same numbers.
-* A linear interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
+* An interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
 * The data type stays; integers are rounded and saturate.
 
 Held by `tests/ecvl/process/test_pull.py` against scipy.ndimage and by the contract tests.
@@ -25,9 +25,11 @@ from ecvl.process.volumes import separated, stacked
 from ecvl.process.warp import stays_in_plane, warped_planes, warped_volume
 
 Fill = float | Literal["edge"] | None
+Interpolation = Literal["nearest", "linear", "cubic"]
 
 PREFILTER_STEP = 1.5
 GAUSSIAN_REACH = 4
+LEAST_FOR_CUBIC = 4
 # Below this many values NumPy's own copying is as quick as any.
 QUICK_SIZE = 1 << 12
 # A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
@@ -35,7 +37,12 @@ MOST_VOXELS = 1 << 32
 
 
 def pull(
-    image: Image, grid: Grid, matrix: Affine, fill: Fill = None, field: Field | None = None
+    image: Image,
+    grid: Grid,
+    matrix: Affine,
+    fill: Fill = None,
+    interpolation: Interpolation | None = None,
+    field: Field | None = None,
 ) -> Image:
     """Return `image` on `grid`.
 
@@ -45,11 +52,14 @@ def pull(
         matrix: 4x4 from voxel indices x, y, z of `grid` to those of `image`.
         fill: what stands where the image does not reach: a number, "edge" for the nearest voxel, or
             `None` for the low end of the value range. Labels are filled with 0, always.
+        interpolation: "nearest", "linear" or "cubic" (B-splines); linear for images by default.
+            Labels take the nearest voxel, always.
         field: displacements over `grid`, in voxels of `image`, that are added to what the matrix
             gives.
 
     Raises:
         GeometryError: a 2-D image would have to leave its plane, or the grid is absurdly large.
+        ParameterError: labels would have to be interpolated, or a field is given with "cubic".
 
     Example:
         >>> import numpy as np
@@ -74,10 +84,13 @@ def pull(
         fill = 0
     elif fill is None:
         fill = image.value_range[0]
+    method = checked_interpolation(interpolation, image)
+    if field is not None and method == "cubic":
+        raise ParameterError("a field of displacements takes interpolation 'linear' or 'nearest'")
     if field is None and is_index_operation(matrix, grid.shape) is not None:
         moved = _indexed(image, grid.shape, np.rint(matrix).astype(int), fill)
     else:
-        moved = _interpolated(image, grid, Map(matrix, field), fill)
+        moved = _interpolated(image, grid, Map(matrix, field), fill, method)
     return image.regridded(moved, grid.affine)
 
 
@@ -93,6 +106,24 @@ def checked_fill(fill: Any) -> Fill:
     if isinstance(fill, int | float) and not isinstance(fill, bool) and np.isfinite(fill):
         return float(fill)
     raise ParameterError(f"expected fill to be a number, 'edge' or None, received {fill!r}")
+
+
+def checked_interpolation(interpolation: Any, image: Image) -> Interpolation:
+    """Return how to find values between voxels: what was asked for, else what fits the kind.
+
+    Example:
+        >>> checked_interpolation(None, Image(np.zeros((2, 2), np.uint8), "yx", kind="labels"))
+        'nearest'
+    """
+    if interpolation not in (None, "nearest", "linear", "cubic"):
+        raise ParameterError(
+            f"expected interpolation 'nearest', 'linear' or 'cubic', received {interpolation!r}"
+        )
+    if image.kind == "labels":
+        if interpolation not in (None, "nearest"):
+            raise ParameterError(f"labels take the nearest voxel, received {interpolation!r}")
+        return "nearest"
+    return interpolation or "linear"
 
 
 def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -217,23 +248,72 @@ def copied(view: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(cv2.flip(rows.view(words), 1).view(view.dtype).reshape(view.shape))
 
 
-def _interpolated(image: Image, grid: Grid, way: Map, fill: Any) -> NDArray[Any]:
-    labels = image.kind == "labels"
+def _interpolated(
+    image: Image, grid: Grid, way: Map, fill: Any, method: Interpolation
+) -> NDArray[Any]:
+    nearest = method == "nearest"
     # Row i of the matrix is how far input axis i advances a voxel of the new grid.
     steps = np.linalg.norm(way.matrix[:3, :3], axis=1)
-    sigmas = np.where((steps > PREFILTER_STEP) & (not labels), (steps - 1) / 2, 0.0)[::-1]
+    sigmas = np.where((steps > PREFILTER_STEP) & (not nearest), (steps - 1) / 2, 0.0)[::-1]
     old = image.grid.shape
-    if stays_in_plane(way, old, grid.shape) and not sigmas.any():
-        return warped_planes(image.array, image.axes, grid.shape, way, fill, labels)
+    flat = stays_in_plane(way, old, grid.shape) and method != "cubic"
+    if flat and not sigmas.any():
+        return warped_planes(image.array, image.axes, grid.shape, way, fill, nearest)
     volumes, back = stacked(image)
     moved = []
     for volume in volumes:
         source = volume
         if sigmas.any():
             source = smoothed(volume.astype(working_type(volume.dtype)), tuple(sigmas))
-        if stays_in_plane(way, old, grid.shape):
-            warped = warped_planes(source, "zyx", grid.shape, way, fill, labels)
+        if method == "cubic":
+            warped = _by_splines(source, grid.shape, way.matrix, fill)
+        elif flat:
+            warped = warped_planes(source, "zyx", grid.shape, way, fill, nearest)
         else:
-            warped = warped_volume(source, grid.shape, way, fill, labels)
+            warped = warped_volume(source, grid.shape, way, fill, nearest)
         moved.append(in_type(warped, volume.dtype))
     return back(np.stack(moved))
+
+
+def _by_splines(
+    volume: NDArray[Any], shape: tuple[int, int, int], matrix: Affine, fill: Fill
+) -> NDArray[Any]:
+    import SimpleITK as sitk
+
+    working = volume.astype(working_type(volume.dtype), copy=False)
+    source, matrix = _thick_enough(working, matrix)
+    picture, transform = sitk.GetImageFromArray(source), sitk.AffineTransform(3)
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
+    transform.SetTranslation(matrix[:3, 3].tolist())
+    edge = fill == "edge"
+    result = sitk.Resample(
+        picture,
+        shape[::-1],
+        transform,
+        sitk.sitkBSpline,
+        (0.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0),
+        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        0.0 if edge or fill is None else float(fill),
+        picture.GetPixelID(),
+        edge,
+    )
+    return np.asarray(sitk.GetArrayFromImage(result))
+
+
+def _thick_enough(volume: NDArray[Any], matrix: Affine) -> tuple[NDArray[Any], Affine]:
+    """Repeat the outer voxels of thin axes, for B-splines need four, where nothing moves along."""
+    widths = [(0, 0)] * 3
+    moved = matrix.copy()
+    for axis, size in enumerate(volume.shape):
+        if size >= LEAST_FOR_CUBIC:
+            continue
+        row = 2 - axis
+        if not np.allclose(matrix[row], np.eye(4)[row], atol=1e-9):
+            raise GeometryError(
+                f"expected at least {LEAST_FOR_CUBIC} voxels along {'zyx'[axis]} for cubic "
+                f"interpolation, received {size}; use interpolation='linear'"
+            )
+        widths[axis] = (LEAST_FOR_CUBIC, LEAST_FOR_CUBIC)
+        moved[row, 3] += LEAST_FOR_CUBIC
+    return np.pad(volume, widths, mode="edge"), moved

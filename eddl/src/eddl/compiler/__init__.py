@@ -1,7 +1,7 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, differentiate, simplify, lower, fuse, select kernels, plan memory, bind: each a small
-function in a file of its own. This room knows operators and graphs and no backend.
+specialise, differentiate, simplify, join products, lower, fuse, select kernels, plan memory, bind:
+each a small function in a file of its own. This room knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fuse import fuse
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
+from eddl.compiler.products import join_products
 from eddl.compiler.program import Evaluation, Program, Slabs
 from eddl.compiler.protocol import Backend, Call, Offer, Pattern
 from eddl.compiler.select import lower, select
@@ -35,6 +36,7 @@ __all__ = [
     "compile_graph",
     "differentiate",
     "fuse",
+    "join_products",
     "lower",
     "plan_memory",
     "select",
@@ -67,7 +69,8 @@ def compile_graph(
         if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
-    final = fuse(simplify(lower(simplify(differentiate(static)), backend)))
+    whole = join_products(simplify(differentiate(static)))
+    final = fuse(simplify(lower(whole, backend)))
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
     outputs = list(final.outputs)
