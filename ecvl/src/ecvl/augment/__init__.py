@@ -1,5 +1,6 @@
 """Augmentations: small frozen objects with ranges, on images, labels and samples."""
 
+from ecvl.augment.acquisition import BiasField, Ghosting, LowResolution, Motion, RicianNoise
 from ecvl.augment.affine import Affine, Rotate, Scale, Shear, Translate
 from ecvl.augment.base import Augmentation
 from ecvl.augment.blur import AverageBlur, GaussianBlur, MedianBlur
@@ -37,6 +38,7 @@ __all__ = [
     "Affine",
     "Augmentation",
     "AverageBlur",
+    "BiasField",
     "Brightness",
     "CentreCrop",
     "ChannelShuffle",
@@ -48,16 +50,20 @@ __all__ = [
     "Flip",
     "GammaContrast",
     "GaussianBlur",
+    "Ghosting",
     "GridDistortion",
     "HistogramEqualization",
     "ImpulseNoise",
     "Invert",
+    "LowResolution",
     "MedianBlur",
     "Mirror",
+    "Motion",
     "Multiply",
     "OpticalDistortion",
     "Pepper",
     "RandomCrop",
+    "RicianNoise",
     "Rotate",
     "Salt",
     "SaltAndPepper",

@@ -56,7 +56,7 @@ class Rotate(Spatial):
         if self.axis != "z" and scene.spatial_axes == "yx":
             raise GeometryError(f"a 2-D image turns around 'z' only, received axis={self.axis!r}")
         degrees = drawn(rng, self.degrees)
-        matrix = around_centre(_turn(degrees, self.axis), scene.grid)
+        matrix = around_centre(turned_about(degrees, self.axis), scene.grid)
         return Drawn(matrix, {"degrees": degrees, "axis": self.axis})
 
 
@@ -217,13 +217,19 @@ class Affine(Spatial):
         linear = np.diag([1 / factors.get(letter, 1.0) for letter in AXES])
         linear = linear @ _sheared(*shears)
         for letter, angle in degrees.items():
-            linear = linear @ _turn(angle, letter)
+            linear = linear @ turned_about(angle, letter)
         shift = np.array([shifts.get(letter, 0.0) for letter in AXES])
         record = {"degrees": degrees, "scale": factors, "shear": shears, "translate": shifts}
         return Drawn(around_centre(linear, scene.grid, -linear @ shift), record)
 
 
-def _turn(degrees: float, axis: str) -> NDArray[Any]:
+def turned_about(degrees: float, axis: str) -> NDArray[Any]:
+    """Return the 3x3 matrix from places after a turn to places before it.
+
+    Example:
+        >>> turned_about(90, "z").round()[0]
+        array([0., 1., 0.])
+    """
     first, second = PLANES[axis]
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.eye(3)
