@@ -62,7 +62,12 @@ INTENSITY = [name for name, turn in ALL.items() if isinstance(turn, Intensity)]
 CONSTANT = {"CentreCrop", "Flip", "HistogramEqualization", "Invert", "Mirror", "Transpose"}
 RESHAPING = {"CentreCrop", "CropByLabel", "RandomCrop", "Sequential", "Transpose"}
 BENDING = {"Elastic", "GridDistortion", "OpticalDistortion"}
-EVERYTHING: dict[str, Augmentation] = {**ALL, "Sequential": augment.Sequential(list(ALL.values()))}
+EVERYTHING: dict[str, Augmentation] = {
+    **ALL,
+    "Sequential": augment.Sequential(list(ALL.values())),
+    "OneOf": augment.OneOf([augment.Flip("y", p=1), augment.Rotate((40, 50)), augment.Salt(0.2)]),
+    "SomeOf": augment.SomeOf([ALL["Rotate"], ALL["Scale"], ALL["Salt"], ALL["Multiply"]], (2, 3)),
+}
 TYPES = ["uint8", "int8", "uint16", "int16", "int32", "float16", "float32", "float64"]
 SHAPES = {"yx": (9, 11), "yxc": (9, 11, 3), "cyx": (4, 9, 11), "zyx": (6, 9, 11),
           "czyx": (4, 6, 9, 11), "zyxc": (6, 9, 11, 3), "tzyx": (2, 3, 9, 11)}  # fmt: skip
@@ -119,6 +124,15 @@ def test_json_round_trip(name: str) -> None:
     again = augment.from_json(json.loads(json.dumps(turn.to_json())))
     assert again == turn
     assert hash(again) == hash(turn)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_text_round_trip(name: str) -> None:
+    turn = EVERYTHING[name]
+    assert augment.from_text(augment.to_text(turn)) == turn
+    if isinstance(turn, Operation) and "size" not in turn.to_json():
+        plain = type(turn)()
+        assert augment.from_text(augment.to_text(plain)) == plain
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
@@ -219,7 +233,8 @@ def test_returns_what_it_was_given(name: str, axes: str) -> None:
     assert np.array_equal(pair[1], sample.label)
     assert pair[1].kind == "labels"
     assert (sample.values, sample.id, sample.group) == ({"age": 3}, "a", "p")
-    assert len(sample.history) == len(turn.operations())
+    if name not in ("OneOf", "SomeOf"):
+        assert len(sample.history) == turn.streams
     json.dumps(sample.history)
     for result in (pair[1], sample.label):
         assert np.array_equal(result.affine, alone.affine)
@@ -327,7 +342,11 @@ def test_points_go_where_the_voxels_go(name: str) -> None:
 def test_probability(name: str) -> None:
     image = picture("yxc")
     never: Any = augment.Sequential([])
-    if name != "Sequential":
+    if name == "Sequential":
+        pass
+    elif name in ("OneOf", "SomeOf"):
+        never = augment.from_json(EVERYTHING[name].to_json() | {"p": 0})
+    else:
         never = augment.from_json(ALL[name].to_json() | {"p": 0})
         half = augment.from_json(ALL[name].to_json() | {"p": 0.5})
         sample = Sample(image, labels_of(image))
@@ -364,6 +383,12 @@ def test_constant_images_stay(name: str) -> None:
         lambda: augment.from_json({"op": "Sequential", "steps": [], "more": 1}),
         lambda: augment.from_json({"op": "Sequential", "steps": [], "fuse": 1}),
         lambda: augment.from_json("Flip"),
+        lambda: augment.OneOf([]),
+        lambda: augment.OneOf([augment.Flip()], p=2),
+        lambda: augment.SomeOf([augment.Flip()], 2),
+        lambda: augment.SomeOf([augment.Flip()], (1, 0)),
+        lambda: augment.from_json({"op": "OneOf", "steps": [], "count": 1}),
+        lambda: augment.Rotate(centre=(1, "a")),
         lambda: augment.Flip()(Image(np.zeros((2, 2)), "yx"), seed=-1),
         lambda: augment.Flip()(Image(np.zeros((2, 2)), "yx"), seed=1.5),
     ],

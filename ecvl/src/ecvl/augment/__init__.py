@@ -25,9 +25,10 @@ from ecvl.augment.dropout import (
     SaltAndPepper,
 )
 from ecvl.augment.noise import AdditiveGaussianNoise, AdditiveLaplaceNoise, AdditivePoissonNoise
-from ecvl.augment.sequence import Sequential, from_json
+from ecvl.augment.sequence import OneOf, Sequential, SomeOf, from_json
 from ecvl.augment.spatial import Flip, Mirror, Transpose
 from ecvl.augment.table import AUGMENTATIONS
+from ecvl.augment.text import from_text, to_text
 
 __all__ = [
     "AUGMENTATIONS",
@@ -60,6 +61,7 @@ __all__ = [
     "Mirror",
     "Motion",
     "Multiply",
+    "OneOf",
     "OpticalDistortion",
     "Pepper",
     "RandomCrop",
@@ -70,7 +72,10 @@ __all__ = [
     "Scale",
     "Sequential",
     "Shear",
+    "SomeOf",
     "Translate",
     "Transpose",
     "from_json",
+    "from_text",
+    "to_text",
 ]
