@@ -73,6 +73,8 @@ REFUSED = [
     (lambda: layers.scan(lambda a, s: ((a,), (s, s)), SEQUENCE, eddl.Input((4,))), "types that"),
     (lambda: layers.scan(lambda a, s: ((layers.dropout(a),), (s,)), SEQUENCE, eddl.Input((4,))),
      "differs in training"),
+    (lambda: layers.scan(lambda a, s: ((layers.gaussian_noise(a, 1),), (s,)), SEQUENCE,
+                         eddl.Input((4,))), "GaussianNoise"),
     (lambda: layers.time_distributed(layers.relu, eddl.Input((None, 4))), "known sizes"),
     (lambda: layers.embedding(SEQUENCE, 4, 4), "int32 or int64"),
     (lambda: layers.padding_mask(SEQUENCE), "integers"),
@@ -100,16 +102,19 @@ NAMED = {
     "conv": (4, 3), "depthwise_conv": (3,), "pointwise_conv": (4,), "separable_conv": (4, 3),
     "conv_transpose": (4, 2), "dense": (4,), "batch_norm": (), "layer_norm": (), "rms_norm": (),
     "group_norm": (3,), "instance_norm": (), "prelu": (), "rnn": (4,), "gru": (4,), "lstm": (4,),
-    "positional_embedding": (),
+    "positional_embedding": (), "conv_lstm": (4, 3),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_given_names_are_kept(name):
     x = eddl.Input((3, 8))
+    if name == "conv_lstm":
+        x = eddl.Input((4, 3, 8))
     net = eddl.Model(x, getattr(layers, name)(x, *NAMED[name], name="mine"))
     assert net.weights()
-    assert all(n.startswith("mine") for n in net.weights())
+    assert all(n.startswith(("mine.", "mine_depthwise.", "mine_pointwise."))
+               for n in net.weights())  # fmt: skip
 
 
 def test_layers_of_a_kind_are_numbered():
