@@ -19,6 +19,7 @@ from eddl.metrics.parts import (
     Counts,
     chosen_and_true,
     count,
+    count_all,
     most_probable,
     outside,
     ratio,
@@ -267,4 +268,4 @@ def _zeros() -> dict[str, Array]:
 
 
 def _counted(state: Mapping[str, Value], right: Value, every: Value) -> dict[str, Value]:
-    return {"right": state["right"] + count(right), "all": state["all"] + count(every)}
+    return {"right": state["right"] + count_all(right), "all": state["all"] + count_all(every)}
