@@ -89,8 +89,9 @@ class TopK:
         theirs = apply("Where", apply("Greater", truth, 0.0), prediction, lowest)
         theirs = apply("ReduceMax", theirs, integers([1]), keepdims=1)
         better = apply("Cast", apply("Greater", prediction, theirs), to=truth.dtype)
-        within = apply("Less", over(better, [1]), float(self.k))
-        there = over(truth, [1])
+        within = apply("Less", over(better, [1], keepdims=1), float(self.k))
+        within = apply("And", within, apply("Not", apply("IsNaN", theirs)))
+        there = over(truth, [1], keepdims=1)
         return _counted(state, apply("Cast", within, to=there.dtype) * there, there)
 
     def result(self, state: Counts) -> float:
