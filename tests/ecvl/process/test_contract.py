@@ -18,6 +18,18 @@ from ecvl.process.registry import Entry
 
 Call = Callable[[Image], Any]
 
+# A turn by 10 degrees, of voxel indices.
+TURN = np.array(
+    [[0.985, -0.174, 0, 1], [0.174, 0.985, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64
+)
+
+
+def _plain(image: Image) -> Image:
+    """The first channel or time point."""
+    place = tuple(slice(None) if letter in "zyx" else 0 for letter in image.axes)
+    return image.replace(array=image.array[place], axes=image.spatial_axes)
+
+
 # Arguments that a function cannot do without, and small ones for the slow; all others are default.
 CALLS: dict[str, Call] = {
     "reorient": lambda i: ecvl.reorient(i, "LPS"),
@@ -34,6 +46,7 @@ CALLS: dict[str, Call] = {
     "rotate": lambda i: ecvl.rotate(i, 10),
     "crop_or_pad": lambda i: ecvl.crop_or_pad(i, (1, 6, 30)[-len(i.spatial_axes) :]),
     "crop_to": lambda i: ecvl.crop_to(i, _somewhere(i)),
+    "warp": lambda i: ecvl.warp(i, ecvl.Transform([i.affine @ TURN @ np.linalg.inv(i.affine)])),
     "window": lambda i: ecvl.window(i, 40, 400),
     "normalise": ecvl.normalise,
     "rescale": ecvl.rescale,
@@ -82,13 +95,16 @@ CALLS: dict[str, Call] = {
     "fill_holes": ecvl.fill_holes,
     "contours": ecvl.contours,
     "distance_map": ecvl.distance_map,
+    "measure": ecvl.measure,
+    "register": lambda i: ecvl.register(_plain(i), _plain(i), "translation", iterations=1),
+    "correct_bias": lambda i: ecvl.correct_bias(i, shrink=1, iterations=(2,)),
     "integral": ecvl.integral,
     "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }
 # One argument for all axes; rows that name the slice.
-NO_SLICES = {"resample", "contours"}
+NO_SLICES = {"resample", "contours", "measure", "register"}
 # They need several values to tell apart.
-NEED_VARIETY = {"multi_otsu_values"}
+NEED_VARIETY = {"multi_otsu_values", "register", "correct_bias"}
 ENTRIES = [pytest.param(entry, id=name) for name, entry in FUNCTIONS.items() if name in CALLS]
 IMAGES = [p for p in ENTRIES if p.values[0].takes != "value"]
 KEEPERS = [p for p in IMAGES if p.values[0].geometry == "keeps"]
@@ -96,6 +112,8 @@ KEEPERS = [p for p in IMAGES if p.values[0].geometry == "keeps"]
 
 def _made(entry: Entry, axes: str, shape: Any, dtype: Any = np.int16, affine: Any = None) -> Image:
     """An image, or labels, that a function takes: blobs and noise, the same for the same shape."""
+    sizes = zip(axes, shape, strict=True)
+    shape = [max(n, entry.least) if a in "zyx" and n > 1 else n for a, n in sizes]
     rng = np.random.default_rng(7)
     values = rng.normal(size=shape)
     for axis, letter in enumerate(axes):
@@ -176,6 +194,7 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
         "linear_filter": ([[1]],), "separable_filter": ([[1]] * 2,), "structuring_element": (2,),
         "hit_or_miss": ([[1]], [[0]]), "rearrange": ("yx",), "rotate": (5,), "crop_or_pad": (3,),
         "crop_to": (None,), "remove_small": (1,), "convert_colour": ("RGB",),
+        "warp": (ecvl.Transform(),), "register": (Image(np.zeros((3, 3)), "yx"),),
     }.get(entry.name, ())  # fmt: skip
     binary = entry.name in ("add", "subtract", "multiply", "divide", "minimum", "maximum", "blend")
     extra = (1,) if binary else extra
@@ -218,8 +237,14 @@ def test_channels_and_times_are_worked_on_alone(entry: Entry) -> None:
 @pytest.mark.parametrize("entry", IMAGES)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 1, 1), (1, 5, 7), (4, 1, 1)])
 def test_thin_images_and_single_voxels(entry: Entry, shape: Any) -> None:
-    if len(shape) not in entry.ranks or entry.name in NEED_VARIETY:
+    if len(shape) not in entry.ranks or entry.name == "multi_otsu_values":
         pytest.skip("not for images of this rank, or of one value")
+    if entry.least > 1:
+        if min(shape[-2:]) >= entry.least:
+            pytest.skip("large enough")
+        with pytest.raises(GeometryError, match=f"at least {entry.least} voxels"):
+            _called(entry, _plain(Image(np.ones(shape), "zyx"[-len(shape) :])))
+        return
     for image in _both_kinds(entry, "zyx"[-len(shape) :], shape):
         result = _called(entry, image)
         if isinstance(result, Image) and entry.geometry == "keeps":
@@ -256,7 +281,7 @@ def test_a_turned_grid_makes_no_difference(entry: Entry, oblique: Any) -> None:
 @pytest.mark.parametrize("entry", KEEPERS)
 def test_memory_order_makes_no_difference(entry: Entry) -> None:
     image = _made(entry, "zyx", (5, 9, 12))
-    wide = np.zeros((5, 9, 24), image.dtype)
+    wide = np.zeros((*image.shape[:2], 2 * image.shape[2]), image.dtype)
     wide[..., ::2] = image.array
     result = _called(entry, image)
     for array in (np.asfortranarray(image.array), wide[..., ::2]):

@@ -13,6 +13,7 @@ from ecvl.process.arithmetic import (
     multiply,
     subtract,
 )
+from ecvl.process.bias import correct_bias
 from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
 from ecvl.process.distances import distance_map, integral, non_maximum_suppression
@@ -30,6 +31,7 @@ from ecvl.process.filters import (
 from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
 from ecvl.process.labels import components, contours, fill_holes, largest_component, remove_small
+from ecvl.process.measurements import measure
 from ecvl.process.morphology import (
     black_hat,
     closing,
@@ -42,13 +44,16 @@ from ecvl.process.morphology import (
     top_hat,
 )
 from ecvl.process.nyul import HistogramStandard
+from ecvl.process.registration import register
 from ecvl.process.registry import FUNCTIONS
 from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
+from ecvl.process.transform import Transform, warp
 from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
 
 __all__ = [
     "FUNCTIONS",
     "HistogramStandard",
+    "Transform",
     "absolute",
     "add",
     "anisotropic",
@@ -61,6 +66,7 @@ __all__ = [
     "components",
     "contours",
     "convert_colour",
+    "correct_bias",
     "crop",
     "crop_or_pad",
     "crop_to",
@@ -81,6 +87,7 @@ __all__ = [
     "linear_filter",
     "match_histogram",
     "maximum",
+    "measure",
     "median",
     "minimum",
     "mirror",
@@ -94,6 +101,7 @@ __all__ = [
     "pad",
     "pad_to_multiple",
     "rearrange",
+    "register",
     "remove_small",
     "reorient",
     "resample",
@@ -109,5 +117,6 @@ __all__ = [
     "threshold_value",
     "top_hat",
     "transpose",
+    "warp",
     "window",
 ]
