@@ -182,6 +182,8 @@ def _views(training: Training) -> dict[str, Array]:
         found.update({f"average/{model.names[s]}": state.averages.view(s)
                       for s in state.averages.states})  # fmt: skip
     found["skipped"] = state.skipped
+    if state.scale is not None:
+        found |= {"loss_scale": state.scale.scale, "calm_steps": state.scale.calm}
     scores = training.setup.scores[True]
     found.update({f"metric/{name}": array for name, array in scores.counts().items()})
     return found

@@ -21,8 +21,8 @@ from eddl.tensors import as_host_array
 from eddl.training import surgery
 from eddl.training.counters import Counters, Score
 from eddl.training.heads import Head
-from eddl.training.state import Averages, Rules, TrainingState, begin_training
-from eddl.training.step import Step
+from eddl.training.state import Averages, LossScale, Rules, TrainingState, begin_training
+from eddl.training.step import Step, check_precision
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
@@ -100,6 +100,7 @@ class Pass:
             accumulate=training and setup.accumulate > 1,
             training=training,
             device=model.device,
+            precision=setup.precision if training else "float32",
             slabs=setup.slabs,
             state=setup.state if training else None,
             seed=setup.seed,
@@ -145,6 +146,7 @@ class Setup:
         heads: Sequence[Head],
         choices: Choices,
         accumulate: int,
+        precision: str,
         slabs: Any,
         seed: int,
         max_bytes: int | None,
@@ -154,6 +156,7 @@ class Setup:
                 f"build: received accumulate={accumulate!r}, expected a whole number of at least 1"
             )
         self.model, self.optimizer, self.choices = model, optimizer, choices
+        self.precision = check_precision(precision, slabs.backend)
         self.accumulate, self.slabs, self.seed, self.max_bytes = accumulate, slabs, seed, max_bytes
         self.trained = [head for head in heads if head.loss is not None]
         self._state: TrainingState | None = None
@@ -180,6 +183,8 @@ class Setup:
                 statistics = [s for s in self.model.states
                               if not s.trainable and s.dtype.kind == "f"]  # fmt: skip
                 self._state.averages = Averages([*parameters, *statistics], rules.ema)
+            if self.precision == "float16":
+                self._state.scale = LossScale()
         return self._state
 
     def forget_programs(self) -> None:
