@@ -147,3 +147,14 @@ def test_what_no_backend_computes_is_refused():
         built(precision="bfloat16")
     with pytest.raises(EddlError, match="'float8'"):
         built(precision="float8")
+
+
+def test_an_epoch_in_which_the_scale_is_still_looked_for_is_no_error():
+    def steep(prediction, target):
+        return eddl.losses.mean_squared_error(prediction, target) * 300.0
+
+    x = eddl.Input((4,))
+    net = built(eddl.Model(x, layers.dense(x, 2)), loss=steep, optimizer=eddl.SGD(1e-6))
+    history = net.fit(np.ones((2, 4)), np.full((2, 2), -9.0), epochs=16, batch_size=2)
+    assert len(history["loss"]) == 16
+    assert np.isnan(history["loss"][0]) and np.isfinite(history["loss"][-1])

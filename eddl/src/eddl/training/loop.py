@@ -93,12 +93,17 @@ class Training:
             return
         size = self.setup.accumulate
         with contextlib.closing(self.source.epoch()) as batches:
-            batch = next(batches, END)
+            batch, one = next(batches, END), None
             while batch is not END and not self.stopped:
                 reports: list[Report] = []
                 while batch is not END and len(reports) < size:
                     inputs, targets = unpack(batch, self.setup.counts)
-                    one = self.setup.find(targets, training=True)
+                    one, before = self.setup.find(targets, training=True), one
+                    if reports and one is not before:
+                        raise ShapeError(
+                            "fit: received micro-batches of one step with targets of different "
+                            "types or ranks; expected the same in all that are gathered"
+                        )
                     with between_steps():
                         reports.append(one.add(inputs, targets))
                     place = self.source.state_dict()
@@ -106,6 +111,7 @@ class Training:
                 ended = batch is END
                 if ended:
                     place = self.source.state_dict()
+                assert one is not None
                 with between_steps():
                     self._update(one, reports)
                     self.place, self.ended = place, ended
@@ -123,7 +129,8 @@ class Training:
         self.steps += 1
 
     def _end_epoch(self, scores: Mapping[str, float]) -> None:
-        if not self.finite:
+        scale = self.setup.state.scale
+        if not self.finite and (scale is None or scale.scale <= 1):
             raise StateError(
                 f"epoch {self.epoch + 1}: no step had a finite loss and finite gradients, so none "
                 "changed anything; look at the data, or take a lower learning rate or clip_norm"

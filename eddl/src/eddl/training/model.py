@@ -323,9 +323,7 @@ class Model:
 
         Both are the data's: regularizers and clipping come after."""
         data, labels = self._batch(inputs, targets)
-        one = self.built().find(labels, training=True)
-        one.check(labels)
-        step = one.step
+        step = self.built().find(labels, training=True).step
         outputs, gradients = step.gradients(*data, *labels)
         names = [self.names[p] for p in step.groups[0].parameters]
         return float(outputs[0]), dict(zip(names, gradients, strict=True))

@@ -19,6 +19,7 @@ from eddl import devices
 from eddl.compiler import Backend, Evaluation, Program, Slabs, compile_graph, training_form
 from eddl.errors import AttributeValueError, DeviceError, GradientError, ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
+from eddl.losses import target_check
 from eddl.ops.differentiation import gradients
 from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.optimizers import Optimizer, rate_at
@@ -50,7 +51,8 @@ class Step:
     default the memory that is free), beyond which `MemoryLimitError` is raised before any is
     allocated.
 
-    A loss that is not finite, or a gradient that is not or whose square overflows, changes nothing:
+    Labels that are no class of a loss are refused before anything is computed. A loss that is not
+    finite, or a gradient that is not or whose square overflows, changes nothing:
     the step is skipped, counted in `state.skipped`, and the first time a warning names it.
 
     >>> import eddl, numpy as np
@@ -111,6 +113,12 @@ class Step:
         self._precision = check_precision(precision, self._backend)
         for loss, _, _ in minimize:
             _check_loss(loss)
+        self._checks = [
+            (index, target_check(loss, value))
+            for index, value in enumerate(inputs)
+            if value.dtype.kind in "iu"
+            for loss, _, _ in minimize
+        ]
         rules = rules or Rules()
         self.state = state or begin_training([(p, o) for _, p, o in minimize], rules)
         if precision == "float16" and self.state.scale is None:
@@ -271,6 +279,8 @@ class Step:
             )
         data = [fit(array, value) for array, value in zip(arrays, inputs, strict=True)]
         _check_batch(inputs, data)
+        for index, check in self._checks:
+            check(data[index])
         with self._backend.within(self._max_bytes):
             program = self.program(*(Type(array.dtype, array.shape) for array in data))
             if not self.state.micro:
