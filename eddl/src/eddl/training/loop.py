@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,6 @@ class Training:
                     self._update(one, reports)
                     self.place, self.ended = place, ended
                     self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].losses.items()})
-                    self._write()
                 means = self.setup.scores[True].means.results()
                 bar.set_postfix(loss=f"{means.get('loss', float('nan')):.4f}", refresh=False)
                 bar.update(len(reports))
@@ -145,11 +144,11 @@ class Training:
         self.ended = False
         self.setup.scores[True].reset()
         self._tell("on_epoch_end", logs)
-        self._write()
 
     def _tell(self, moment: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self, *arguments)
+        self._write()
 
     def _write(self) -> None:
         wanted, self._wanted = self._wanted, []
@@ -178,6 +177,9 @@ def run_training(
     setup = model.built()
     batches = batches_of(data, targets, batch_size, seed, counts=setup.counts, shuffle=True)
     source = Source(batches, steps=steps_per_epoch, repeated=epochs > 1)
+    pair = validation if isinstance(validation, tuple) else (validation, None)
+    if isinstance(pair[0], Iterator):
+        Source(pair[0], repeated=epochs > 1)
     chosen = [_callback(one) for one in callbacks]
     if checkpoint is not None and not isinstance(checkpoint, PeriodicCheckpoint):
         checkpoint = PeriodicCheckpoint(checkpoint)
@@ -192,9 +194,6 @@ def run_training(
             )
         if checkpoint.path.exists():
             read_checkpoint(training, checkpoint.path)
-    pair = validation if isinstance(validation, tuple) else (validation, None)
-    if epochs > 1:
-        Source(pair[0] if validation is not None else (), repeated=True)
 
     def validate() -> dict[str, float]:
         if validation is None:

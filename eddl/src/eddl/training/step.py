@@ -24,6 +24,7 @@ from eddl.ops.differentiation import gradients
 from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.optimizers import Optimizer, rate_at
 from eddl.tensors import as_host_array
+from eddl.training.interrupt import between_steps
 from eddl.training.state import Averages, Group, LossScale, Rules, TrainingState, begin_training
 from eddl.training.store import Arena, flat_state, runs
 from eddl.training.updates import update_graph
@@ -171,18 +172,22 @@ class Step:
         return results
 
     def update(self) -> bool:
-        """The update part, for all gradients since the last one; whether the step was finite."""
+        """The update part, for all gradients since the last one; whether the step was finite.
+        Ctrl-C takes effect when it is done."""
         state = self.state
         if not state.micro:
             raise StateError("update: received no gradients, expected a call of add before")
         self.discard()
         if not state.groups:
-            for run, new in self._waiting:
-                run.part(run.arena.array)[...] = new
+            with between_steps():
+                for run, new in self._waiting:
+                    run.part(run.arena.array)[...] = new
             return True
         rates = [rate_at(g.optimizer, int(g.count), state.history) for g in state.groups]
         before = float(state.scale.scale) if state.scale is not None else 1.0
-        fine, losses = self.update_program.run([np.asarray(rate) for rate in rates])
+        program = self.update_program
+        with between_steps():
+            fine, losses = program.run([np.asarray(rate) for rate in rates])
         if not fine:
             self._refuse(quietly=bool(losses) and before > 1)
         return bool(fine)
