@@ -4,7 +4,7 @@ Nothing heavy is loaded by `import ecvl`: nibabel, pydicom, SimpleITK and OpenCV
 functions that need them.
 """
 
-from ecvl import augment
+from ecvl import augment, process
 from ecvl.adapters import from_nibabel, from_sitk, to_nibabel, to_sitk
 from ecvl.dataset import Batch, Dataset, Loader, slices
 from ecvl.errors import (
@@ -36,16 +36,7 @@ from ecvl.io import (
     read,
     write,
 )
-from ecvl.process import (
-    crop,
-    normalise,
-    pad,
-    pad_to_multiple,
-    reorient,
-    resample,
-    restore,
-    window,
-)
+from ecvl.process import *  # noqa: F403 - every processing function, under its name
 from ecvl.sample import Sample
 from ecvl.steps import Steps
 from ecvl.tensors import Tensor
@@ -80,22 +71,16 @@ __all__ = [
     "Steps",
     "Tensor",
     "augment",
-    "crop",
     "dicom_series",
     "from_nibabel",
     "from_sitk",
     "info",
-    "normalise",
     "open_slide",
-    "pad",
-    "pad_to_multiple",
+    "process",
     "read",
-    "reorient",
-    "resample",
-    "restore",
     "slices",
     "to_nibabel",
     "to_sitk",
-    "window",
     "write",
 ]
+__all__ += process.__all__

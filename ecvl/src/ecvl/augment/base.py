@@ -8,12 +8,14 @@
 Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the table.
 """
 
+import dataclasses
 from typing import Any, overload
 
 import numpy as np
 
 from ecvl.errors import KindError, ParameterError
 from ecvl.image import Image
+from ecvl.process.pull import checked_fill
 from ecvl.sample import Sample
 from ecvl.serial import checked_pair, is_number, to_entry
 
@@ -106,10 +108,39 @@ class Operation(Augmentation):
         """Return its name and fields."""
         return to_entry(self)
 
-    def _store_range(self, name: str, least: float | None = None) -> None:
-        object.__setattr__(self, name, checked_pair(getattr(self, name), name, least))
+    @classmethod
+    def range_names(cls) -> tuple[str, ...]:
+        """Return the names of the fields that are ranges of real numbers to draw from.
 
-    def _store_chance(self) -> None:
+        Example:
+            >>> from ecvl.augment import CoarseDropout
+            >>> CoarseDropout.range_names()
+            ('amount', 'size')
+        """
+        return tuple(
+            field.name
+            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+            if field.type == tuple[float, float]
+        )
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def _check(self, **bounds: float | tuple[float, float]) -> None:
+        """Store ranges as pairs of floats, and check them against `bounds` (least, or both)."""
+        for name in self.range_names():
+            bound = bounds.get(name)
+            least, most = bound if isinstance(bound, tuple) else (bound, None)
+            pair = checked_pair(getattr(self, name), name, least, most)
+            object.__setattr__(self, name, pair)
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.type is bool and not isinstance(value, bool):
+                raise ParameterError(
+                    f"expected {field.name} to be True or False, received {value!r}"
+                )
+            if field.name == "fill":
+                checked_fill(value)
         if not is_number(self.p) or not 0 <= self.p <= 1:
             raise ParameterError(f"expected a probability p from 0 to 1, received {self.p!r}")
         object.__setattr__(self, "p", float(self.p))

@@ -101,12 +101,19 @@ class _Chain:
 def _change_intensity(
     operation: Intensity, images: list[Image], rng: np.random.Generator
 ) -> dict[str, Any]:
-    if not any(image.kind == "image" for image in images):
+    pictures = [index for index, image in enumerate(images) if image.kind == "image"]
+    if not pictures:
         raise KindError(
             f"{type(operation).__name__} changes intensities and takes images, received labels only"
         )
-    amounts = operation.draw(rng)
-    for index, image in enumerate(images):
-        if image.kind == "image":
-            images[index] = operation.apply(image, amounts, rng)
-    return dict(amounts)
+    channels = [
+        images[index].shape[images[index].axes.index("c")]
+        for index in pictures
+        if "c" in images[index].axes
+    ]
+    amounts = operation.draw(rng, max(channels, default=1))
+    for index in pictures:
+        low, high = images[index].value_range
+        if low < high:
+            images[index] = operation.apply(images[index], amounts, rng)
+    return amounts

@@ -5,31 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecvl.augment.base import Augmentation, Operation
-from ecvl.augment.intensity import (
-    Add,
-    AdditiveGaussianNoise,
-    GammaContrast,
-    GaussianBlur,
-    Multiply,
-)
-from ecvl.augment.spatial import Flip, Rotate, Scale, Translate
+from ecvl.augment.table import AUGMENTATIONS
 from ecvl.errors import ParameterError
 from ecvl.serial import from_entry
 
-AUGMENTATIONS: dict[str, type[Operation]] = {
-    cls.__name__: cls
-    for cls in (
-        Add,
-        AdditiveGaussianNoise,
-        Flip,
-        GammaContrast,
-        GaussianBlur,
-        Multiply,
-        Rotate,
-        Scale,
-        Translate,
-    )
-}
 DEEPEST = 20
 
 
@@ -45,6 +24,7 @@ class Sequential(Augmentation):
     Example:
         >>> import numpy as np
         >>> from ecvl import Image
+        >>> from ecvl.augment import Flip, GammaContrast, Rotate
         >>> turn = Sequential([Rotate((-10, 10)), Flip(p=0.5), GammaContrast((0.5, 2))])
         >>> image = Image(np.zeros((8, 8), np.uint8), "yx")
         >>> mask = Image(np.zeros((8, 8), np.uint8), "yx", kind="labels")
@@ -78,6 +58,7 @@ class Sequential(Augmentation):
         """Return plain objects that `from_json` reads.
 
         Example:
+            >>> from ecvl.augment import Flip
             >>> Sequential([Flip()]).to_json()
             {'op': 'Sequential', 'fuse': True, 'steps': [{'op': 'Flip', 'axes': 'x', 'p': 0.5}]}
         """

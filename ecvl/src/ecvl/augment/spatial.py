@@ -16,7 +16,7 @@ from ecvl.affines import ORTHOGONAL_TOLERANCE, Affine, non_orthogonality
 from ecvl.augment.base import Operation, drawn
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import Grid
-from ecvl.process.pull import Fill, checked_fill
+from ecvl.process.pull import Fill
 
 AXES = "xyz"
 
@@ -61,7 +61,7 @@ class Flip(Spatial):
 
     def __post_init__(self) -> None:
         _check_axes(self.axes)
-        self._store_chance()
+        self._check()
 
     @property
     def interpolates(self) -> bool:
@@ -104,11 +104,9 @@ class Rotate(Spatial):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._store_range("degrees")
         if self.axis not in ("x", "y", "z"):
             raise ParameterError(f"expected axis 'z', 'y' or 'x', received {self.axis!r}")
-        checked_fill(self.fill)
-        self._store_chance()
+        self._check()
 
     def draw(
         self, rng: np.random.Generator, grid: Grid, spatial_axes: str
@@ -149,10 +147,8 @@ class Scale(Spatial):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self._store_range("factor", least=1e-3)
         _check_axes(self.axes)
-        checked_fill(self.fill)
-        self._store_chance()
+        self._check(factor=1e-3)
 
     def draw(
         self, rng: np.random.Generator, grid: Grid, spatial_axes: str
@@ -187,12 +183,6 @@ class Translate(Spatial):
     z: tuple[float, float] = (0.0, 0.0)
     fill: Fill = None
     p: float = 1.0
-
-    def __post_init__(self) -> None:
-        for letter in AXES:
-            self._store_range(letter)
-        checked_fill(self.fill)
-        self._store_chance()
 
     def draw(
         self, rng: np.random.Generator, grid: Grid, spatial_axes: str

@@ -1,8 +1,7 @@
 """Reading and writing: one registry of formats, one file a format."""
 
 from ecvl.io import metaimage, nrrd, tiff
-from ecvl.io.dicom import DicomRead
-from ecvl.io.dicom_headers import DicomSeries, dicom_series
+from ecvl.io.dicom import DicomRead, DicomSeries, dicom_series
 from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.pictures import ImRead, ImWrite
