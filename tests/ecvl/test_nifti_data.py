@@ -82,7 +82,8 @@ def test_volumes_of_every_sort(package: Any, tmp_path: Path, name: str) -> None:
     volumes = [path for path in _volumes(package(name)) if path.name not in REFUSED]
     smallest: dict[Any, Path] = {}
     for path in sorted(volumes, key=lambda p: p.stat().st_size):
-        smallest.setdefault(_sort(path), path)
+        if np.prod(nibabel.load(path).shape) < 3e7:  # the giants are for the slow test
+            smallest.setdefault(_sort(path), path)
     assert smallest
     for path in smallest.values():
         _check(path, tmp_path)
