@@ -6,6 +6,7 @@ from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.pictures import ImRead, ImWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
+from ecvl.io.slides import Slide, open_slide
 
 __all__ = [
     "FORMATS",
@@ -18,10 +19,12 @@ __all__ = [
     "LazyImage",
     "NiftiRead",
     "NiftiWrite",
+    "Slide",
     "dicom_series",
     "info",
     "metaimage",
     "nrrd",
+    "open_slide",
     "read",
     "tiff",
     "write",
