@@ -21,13 +21,16 @@ from ecvl.image import Image
 from ecvl.io import (
     DicomRead,
     DicomSeries,
+    DicomWrite,
     Info,
     LazyImage,
     NiftiRead,
     NiftiWrite,
     dicom_series,
+    dicom_structures,
     info,
     read,
+    suv,
     write,
 )
 from ecvl.process import *  # noqa: F403 - every processing function, under its name
@@ -42,6 +45,7 @@ __all__ = [
     "Dataset",
     "DicomRead",
     "DicomSeries",
+    "DicomWrite",
     "EcvlError",
     "FileError",
     "FormatError",
@@ -62,10 +66,12 @@ __all__ = [
     "Tensor",
     "augment",
     "dicom_series",
+    "dicom_structures",
     "info",
     "process",
     "read",
     "slices",
+    "suv",
     "write",
 ]
 __all__ += process.__all__

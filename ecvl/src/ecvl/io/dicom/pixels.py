@@ -348,6 +348,11 @@ def _decoded(file: DicomFile, made: PixelFormat, encoded: bytes) -> NDArray[Any]
             return np.asarray(pixels)
         except Exception as error:
             last = last or error
+        except BaseException as error:
+            # A panic of a decoder in Rust is no Exception.
+            if type(error).__name__ != "PanicException":
+                raise
+            last = last or ValueError(one_line(error))
     assert last is not None
     raise last
 
