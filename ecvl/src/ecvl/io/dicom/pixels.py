@@ -26,7 +26,7 @@ RATIOS = {"1.2.840.10008.1.2.5": 64, "1.2.840.10008.1.2.4.50": 512, "1.2.840.100
 GREATEST_RATIO = 100_000
 # Of pydicom's decoders the first of these that is installed is asked before the others: the best
 # kept and fastest for JPEG 2000 and RLE.
-PREFERRED = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
+PREFERRED = ("pylibjpeg", "pyjpegls", "pillow", "gdcm", "pydicom")
 FLOAT_BYTES = {"FloatPixelData": 4, "DoubleFloatPixelData": 8}
 
 
@@ -341,20 +341,15 @@ def _decoded(file: DicomFile, made: PixelFormat, encoded: bytes) -> NDArray[Any]
     }
     if len(encoded) % 2:
         encoded += b"\0"
-    last: Exception | None = None
-    for plugin in [p for p in PREFERRED if p in available] or [""]:
-        try:
-            pixels, _ = decoder.as_array(encoded, decoding_plugin=plugin, **options)
-            return np.asarray(pixels)
-        except Exception as error:
-            last = last or error
-        except BaseException as error:
-            # A panic of a decoder in Rust is no Exception.
-            if type(error).__name__ != "PanicException":
-                raise
-            last = last or ValueError(one_line(error))
-    assert last is not None
-    raise last
+    plugin = next((name for name in PREFERRED if name in available), "")
+    try:
+        pixels, _ = decoder.as_array(encoded, decoding_plugin=plugin, **options)
+    except BaseException as error:
+        # A panic of a decoder in Rust is no Exception.
+        if type(error).__name__ == "PanicException":
+            raise ValueError(one_line(error)) from None
+        raise
+    return np.asarray(pixels)
 
 
 def _extended_offsets(file: DicomFile) -> tuple[bytes, bytes] | None:
