@@ -146,7 +146,7 @@ class Cleaner:
 
         Args:
             dataset: changed in place.
-            within: the action on the sequence it is in: D replaces every value, C cleans every text.
+            within: the action on the sequence it is in: D replaces every value, C cleans texts.
         """
         for tag in list(dataset.keys()):
             if tag.group & 1 or 0x5000 <= tag.group < 0x5100 or 0x6000 <= tag.group < 0x6100:
