@@ -5,6 +5,7 @@ functions that need them.
 """
 
 from ecvl import augment, process
+from ecvl.adapters import from_nibabel, from_sitk, to_nibabel, to_sitk
 from ecvl.dataset import Batch, Dataset, Loader, slices
 from ecvl.errors import (
     EcvlError,
@@ -22,6 +23,8 @@ from ecvl.io import (
     DicomRead,
     DicomSeries,
     DicomWrite,
+    ImRead,
+    ImWrite,
     Info,
     LazyImage,
     NiftiRead,
@@ -50,6 +53,8 @@ __all__ = [
     "FileError",
     "FormatError",
     "GeometryError",
+    "ImRead",
+    "ImWrite",
     "Image",
     "Info",
     "KindError",
@@ -67,11 +72,15 @@ __all__ = [
     "augment",
     "dicom_series",
     "dicom_structures",
+    "from_nibabel",
+    "from_sitk",
     "info",
     "process",
     "read",
     "slices",
     "suv",
+    "to_nibabel",
+    "to_sitk",
     "write",
 ]
 __all__ += process.__all__

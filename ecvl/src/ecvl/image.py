@@ -188,6 +188,25 @@ class Image(Placed):
             raise ParameterError(f"expected names among {', '.join(kept)}, received {unknown}")
         return type(self)(**kept | changes)
 
+    def with_array(self, array: NDArray[Any]) -> Self:
+        """Return the image with other pixels of the same shape, all else as it is.
+
+        Quicker than `replace`, for nothing is checked: the array must be in C order, in native byte
+        order and of a type that images have.
+
+        Example:
+            >>> import numpy as np
+            >>> Image(np.zeros((1, 2)), "yx").with_array(np.ones((1, 2))).array
+            array([[1., 1.]])
+        """
+        result = object.__new__(type(self))
+        for name in self.__slots__:
+            setattr(result, name, getattr(self, name))
+        result._array = array
+        result._own_range = None
+        result.meta = dict(self.meta)
+        return result
+
     def regridded(self, array: NDArray[Any], affine: Affine) -> Self:
         """Return the image on another grid; what was known of each slice no longer holds and goes.
 

@@ -18,6 +18,18 @@ from ecvl.process.registry import Entry
 
 Call = Callable[[Image], Any]
 
+# A turn by 10 degrees, of voxel indices.
+TURN = np.array(
+    [[0.985, -0.174, 0, 1], [0.174, 0.985, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64
+)
+
+
+def _plain(image: Image) -> Image:
+    """The first channel or time point."""
+    place = tuple(slice(None) if letter in "zyx" else 0 for letter in image.axes)
+    return image.replace(array=image.array[place], axes=image.spatial_axes)
+
+
 # Arguments that a function cannot do without, and small ones for the slow; all others are default.
 CALLS: dict[str, Call] = {
     "reorient": lambda i: ecvl.reorient(i, "LPS"),
@@ -26,6 +38,15 @@ CALLS: dict[str, Call] = {
     "pad": lambda i: ecvl.pad(i, [(0, 0), (1, 2), (1, 2)][-len(i.spatial_axes) :]),
     "pad_to_multiple": lambda i: ecvl.pad_to_multiple(i, (1, 8, 8)[-len(i.spatial_axes) :]),
     "restore": lambda i: ecvl.restore(i, like=i),
+    "resize": lambda i: ecvl.resize(i, i.spatial_shape),
+    "flip": ecvl.flip,
+    "mirror": ecvl.mirror,
+    "transpose": lambda i: ecvl.transpose(i, "zxy"[-len(i.spatial_axes) :]),
+    "rearrange": lambda i: ecvl.rearrange(i, i.axes),
+    "rotate": lambda i: ecvl.rotate(i, 10),
+    "crop_or_pad": lambda i: ecvl.crop_or_pad(i, (1, 6, 30)[-len(i.spatial_axes) :]),
+    "crop_to": lambda i: ecvl.crop_to(i, _somewhere(i)),
+    "warp": lambda i: ecvl.warp(i, ecvl.Transform([i.affine @ TURN @ np.linalg.inv(i.affine)])),
     "window": lambda i: ecvl.window(i, 40, 400),
     "normalise": ecvl.normalise,
     "rescale": ecvl.rescale,
@@ -34,6 +55,7 @@ CALLS: dict[str, Call] = {
     "equalise": ecvl.equalise,
     "clahe": lambda i: ecvl.clahe(i, tiles=2),
     "match_histogram": lambda i: ecvl.match_histogram(i, i),
+    "convert_colour": lambda i: ecvl.convert_colour(i, "RGB" if "c" in i.axes else "grey"),
     "add": lambda i: ecvl.add(i, 3),
     "subtract": lambda i: ecvl.subtract(i, 3),
     "multiply": lambda i: ecvl.multiply(i, 1.5),
@@ -66,9 +88,23 @@ CALLS: dict[str, Call] = {
     "top_hat": lambda i: ecvl.top_hat(i, 3),
     "black_hat": lambda i: ecvl.black_hat(i, 3),
     "hit_or_miss": lambda i: ecvl.hit_or_miss(i, [[0, 1, 1]], [[1, 0, 0]]),
+    "components": ecvl.components,
+    "largest_component": ecvl.largest_component,
+    # 5 mm² of a plane, or as much in mm³ of a slice.
+    "remove_small": lambda i: ecvl.remove_small(i, 5 * float(np.prod(i.spacing[:-2]))),
+    "fill_holes": ecvl.fill_holes,
+    "contours": ecvl.contours,
+    "distance_map": ecvl.distance_map,
+    "measure": ecvl.measure,
+    "register": lambda i: ecvl.register(_plain(i), _plain(i), "translation", iterations=1),
+    "correct_bias": lambda i: ecvl.correct_bias(i, shrink=1, iterations=(2,)),
+    "integral": ecvl.integral,
+    "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }
+# One argument for all axes; rows that name the slice.
+NO_SLICES = {"resample", "contours", "measure", "register"}
 # They need several values to tell apart.
-NEED_VARIETY = {"multi_otsu_values"}
+NEED_VARIETY = {"multi_otsu_values", "register", "correct_bias"}
 ENTRIES = [pytest.param(entry, id=name) for name, entry in FUNCTIONS.items() if name in CALLS]
 IMAGES = [p for p in ENTRIES if p.values[0].takes != "value"]
 KEEPERS = [p for p in IMAGES if p.values[0].geometry == "keeps"]
@@ -76,6 +112,8 @@ KEEPERS = [p for p in IMAGES if p.values[0].geometry == "keeps"]
 
 def _made(entry: Entry, axes: str, shape: Any, dtype: Any = np.int16, affine: Any = None) -> Image:
     """An image, or labels, that a function takes: blobs and noise, the same for the same shape."""
+    sizes = zip(axes, shape, strict=True)
+    shape = [max(n, entry.least) if a in "zyx" and n > 1 else n for a, n in sizes]
     rng = np.random.default_rng(7)
     values = rng.normal(size=shape)
     for axis, letter in enumerate(axes):
@@ -88,6 +126,12 @@ def _made(entry: Entry, axes: str, shape: Any, dtype: Any = np.int16, affine: An
     dtype = np.dtype(dtype)
     values = np.clip(values, 0, 200)
     return Image(values.astype(dtype), axes, affine)
+
+
+def _somewhere(image: Image) -> Image:
+    inside = np.zeros(image.spatial_shape, np.uint8)
+    inside[tuple(n // 2 for n in inside.shape)] = 1
+    return Image(inside, image.spatial_axes, image.affine, kind="labels")
 
 
 def _both_kinds(entry: Entry, axes: str, shape: Any, **more: Any) -> list[Image]:
@@ -148,7 +192,9 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
         "reorient": ("RAS",), "crop": ([(0, 1)] * 2,), "pad": ([(0, 1)] * 2,),
         "window": (0, 1), "restore": (None,), "gamma": (2,), "match_histogram": (None,),
         "linear_filter": ([[1]],), "separable_filter": ([[1]] * 2,), "structuring_element": (2,),
-        "hit_or_miss": ([[1]], [[0]]),
+        "hit_or_miss": ([[1]], [[0]]), "rearrange": ("yx",), "rotate": (5,), "crop_or_pad": (3,),
+        "crop_to": (None,), "remove_small": (1,), "convert_colour": ("RGB",),
+        "warp": (ecvl.Transform(),), "register": (Image(np.zeros((3, 3)), "yx"),),
     }.get(entry.name, ())  # fmt: skip
     binary = entry.name in ("add", "subtract", "multiply", "divide", "minimum", "maximum", "blend")
     extra = (1,) if binary else extra
@@ -162,8 +208,8 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", IMAGES)
 def test_one_slice_gives_the_2d_result(entry: Entry) -> None:
-    if set(entry.ranks) != {2, 3} or entry.name == "resample":
-        pytest.skip("not for both, or with one argument for all axes")
+    if set(entry.ranks) != {2, 3} or entry.name in NO_SLICES:
+        pytest.skip("not for both ranks, or the result tells them apart")
     affine = np.diag([0.7, 1.2, 5, 1])
     for flat in _both_kinds(entry, "yx", (11, 13), affine=affine):
         thick = flat.replace(array=flat.array[None], axes="zyx")
@@ -191,8 +237,14 @@ def test_channels_and_times_are_worked_on_alone(entry: Entry) -> None:
 @pytest.mark.parametrize("entry", IMAGES)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 1, 1), (1, 5, 7), (4, 1, 1)])
 def test_thin_images_and_single_voxels(entry: Entry, shape: Any) -> None:
-    if len(shape) not in entry.ranks or entry.name in NEED_VARIETY:
+    if len(shape) not in entry.ranks or entry.name == "multi_otsu_values":
         pytest.skip("not for images of this rank, or of one value")
+    if entry.least > 1:
+        if min(shape[-2:]) >= entry.least:
+            pytest.skip("large enough")
+        with pytest.raises(GeometryError, match=f"at least {entry.least} voxels"):
+            _called(entry, _plain(Image(np.ones(shape), "zyx"[-len(shape) :])))
+        return
     for image in _both_kinds(entry, "zyx"[-len(shape) :], shape):
         result = _called(entry, image)
         if isinstance(result, Image) and entry.geometry == "keeps":
@@ -229,7 +281,7 @@ def test_a_turned_grid_makes_no_difference(entry: Entry, oblique: Any) -> None:
 @pytest.mark.parametrize("entry", KEEPERS)
 def test_memory_order_makes_no_difference(entry: Entry) -> None:
     image = _made(entry, "zyx", (5, 9, 12))
-    wide = np.zeros((5, 9, 24), image.dtype)
+    wide = np.zeros((*image.shape[:2], 2 * image.shape[2]), image.dtype)
     wide[..., ::2] = image.array
     result = _called(entry, image)
     for array in (np.asfortranarray(image.array), wide[..., ::2]):

@@ -36,6 +36,33 @@ def test_range_and_constants(volume: Any) -> None:
         assert not ecvl.normalise(constant, method).array.any()
 
 
+def test_percentiles_and_masks(volume: Any) -> None:
+    image = volume(dtype=np.float32)
+    result = ecvl.normalise(image, "percentile", percentiles=(10, 90))
+    low, high = np.percentile(image.array, (10, 90))
+    expected = ((image.array - low) / (high - low)).clip(0, 1)
+    np.testing.assert_allclose(result.array, expected, atol=1e-5)
+    assert result.value_range == (0, 1)
+    mask = Image((image.array > 0).astype(np.uint8), "zyx", image.affine, kind="labels")
+    inside = ecvl.normalise(image, mask=mask).array[mask.array > 0]
+    assert abs(inside.mean()) < 1e-5 and abs(inside.std() - 1) < 1e-5
+    empty = mask.replace(array=np.zeros_like(mask.array))
+    with pytest.raises(ParameterError, match="none"):
+        ecvl.normalise(image, mask=empty)
+
+
+def test_channels_have_means_of_their_own() -> None:
+    colours = Image(np.random.default_rng(0).integers(0, 255, (8, 9, 3)).astype(np.uint8), "yxc")
+    result = ecvl.normalise(colours, per_channel=True).array
+    np.testing.assert_allclose(result.mean((0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(result.std((0, 1)), 1, atol=1e-5)
+    fixed = ecvl.normalise(colours, mean=(10, 20, 30), deviation=(1, 2, 3))
+    np.testing.assert_allclose(fixed.array, (colours.array - [10, 20, 30.0]) / [1, 2, 3], rtol=1e-5)
+    assert fixed.value_range == pytest.approx((-10, 245))
+    with pytest.raises(ParameterError, match="each of the channels"):
+        ecvl.normalise(colours, mean=(1, 2))
+
+
 @pytest.mark.parametrize(
     "act",
     [
@@ -44,6 +71,8 @@ def test_range_and_constants(volume: Any) -> None:
         lambda i: ecvl.normalise(i, "max"),
         lambda i: ecvl.normalise(i, deviation=0),
         lambda i: ecvl.normalise(i, "range", mean=3),
+        lambda i: ecvl.normalise(i, "percentile", percentiles=(50, 50)),
+        lambda i: ecvl.normalise(i, mean=(1, 2)),
     ],
 )
 def test_wrong_arguments_are_said(volume: Any, act: Any) -> None:

@@ -1,5 +1,6 @@
 """Reading and writing: one registry of formats, one file a format."""
 
+from ecvl.io import metaimage, nrrd, tiff
 from ecvl.io.dicom import (
     DicomRead,
     DicomSeries,
@@ -10,6 +11,7 @@ from ecvl.io.dicom import (
 )
 from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
+from ecvl.io.pictures import ImRead, ImWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "DicomSeries",
     "DicomWrite",
     "Format",
+    "ImRead",
+    "ImWrite",
     "Info",
     "LazyImage",
     "NiftiRead",
@@ -25,7 +29,10 @@ __all__ = [
     "dicom_series",
     "dicom_structures",
     "info",
+    "metaimage",
+    "nrrd",
     "read",
     "suv",
+    "tiff",
     "write",
 ]

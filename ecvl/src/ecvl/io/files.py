@@ -80,19 +80,56 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise FileError(f"cannot read {path.name!r}: {error.strerror or one_line(error)}") from None
 
 
-def greatest_content(path: Path) -> int:
-    """Return the most bytes a file can hold once its gzip layer (if any) is inflated.
+@contextmanager
+def opened_plain(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading as it is; failures become ecvl's errors.
+
+    Raises:
+        FileError: it cannot be read, for instance because it is a folder.
 
     Example:
         >>> import pathlib
-        >>> path = pathlib.Path(__file__)
-        >>> greatest_content(path) == path.stat().st_size
-        True
+        >>> with opened_plain(pathlib.Path(__file__)) as stream:
+        ...     stream.read(3)
+        b'\"\"\"'
     """
-    size = path.stat().st_size
-    with path.open("rb") as raw:
-        gzipped = raw.read(2) == GZIP_MAGIC
-    return size * GREATEST_DEFLATE_RATIO if gzipped else size
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except EcvlError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot read {path.name!r}: {error.strerror or one_line(error)}") from None
+
+
+def inside(folder: Path, name: str, header: str) -> Path:
+    """Return the file in a folder that a header names, if it lies there: links and `..` included.
+
+    Raises:
+        FormatError: it leads out of the folder.
+        MissingFileError: there is no such file.
+
+    Example:
+        >>> inside(Path("."), "../secret.raw", "a.nhdr")
+        Traceback (most recent call last):
+        ecvl.errors.FormatError: the header 'a.nhdr' names voxels outside its own folder; ...
+    """
+    try:
+        root = folder.resolve()
+        found = (root / name).resolve()
+        there = found.is_file()
+    except (OSError, ValueError, RuntimeError):
+        root, found, there = folder, folder, False
+    if not found.is_relative_to(root) or not name.strip():
+        raise FormatError(
+            f"the header {header!r} names voxels outside its own folder; put both in one folder"
+        )
+    if not there:
+        raise MissingFileError(
+            f"expected the voxels that the header {header!r} names beside it, received no such "
+            "file; copy both"
+        )
+    return found
 
 
 class Inflating(io.RawIOBase):

@@ -13,7 +13,10 @@ from ecvl.process.arithmetic import (
     multiply,
     subtract,
 )
+from ecvl.process.bias import correct_bias
+from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
+from ecvl.process.distances import distance_map, integral, non_maximum_suppression
 from ecvl.process.filters import (
     anisotropic,
     average,
@@ -25,8 +28,10 @@ from ecvl.process.filters import (
     separable_filter,
     sobel,
 )
-from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, restore
+from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
+from ecvl.process.labels import components, contours, fill_holes, largest_component, remove_small
+from ecvl.process.measurements import measure
 from ecvl.process.morphology import (
     black_hat,
     closing,
@@ -38,11 +43,17 @@ from ecvl.process.morphology import (
     structuring_element,
     top_hat,
 )
+from ecvl.process.nyul import HistogramStandard
+from ecvl.process.registration import register
 from ecvl.process.registry import FUNCTIONS
 from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
+from ecvl.process.transform import Transform, warp
+from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
 
 __all__ = [
     "FUNCTIONS",
+    "HistogramStandard",
+    "Transform",
     "absolute",
     "add",
     "anisotropic",
@@ -52,33 +63,52 @@ __all__ = [
     "blend",
     "clahe",
     "closing",
+    "components",
+    "contours",
+    "convert_colour",
+    "correct_bias",
     "crop",
+    "crop_or_pad",
+    "crop_to",
     "dilate",
+    "distance_map",
     "divide",
     "equalise",
     "erode",
+    "fill_holes",
+    "flip",
     "gamma",
     "gaussian",
     "hit_or_miss",
+    "integral",
     "invert",
     "laplacian",
+    "largest_component",
     "linear_filter",
     "match_histogram",
     "maximum",
+    "measure",
     "median",
     "minimum",
+    "mirror",
     "morphological_gradient",
     "multi_otsu_values",
     "multi_threshold",
     "multiply",
+    "non_maximum_suppression",
     "normalise",
     "opening",
     "pad",
     "pad_to_multiple",
+    "rearrange",
+    "register",
+    "remove_small",
     "reorient",
     "resample",
     "rescale",
+    "resize",
     "restore",
+    "rotate",
     "separable_filter",
     "sobel",
     "structuring_element",
@@ -86,5 +116,7 @@ __all__ = [
     "threshold",
     "threshold_value",
     "top_hat",
+    "transpose",
+    "warp",
     "window",
 ]

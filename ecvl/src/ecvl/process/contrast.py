@@ -12,12 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecvl.errors import GeometryError, ParameterError
+from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.pull import in_type, working_type
 from ecvl.process.registry import processing
-from ecvl.process.thresholds import mask_of
-from ecvl.process.volumes import Volume, each_volume, one_value_an_axis, stacked
+from ecvl.process.volumes import (
+    Volume,
+    each_volume,
+    finite_values,
+    mask_of,
+    one_value_an_axis,
+    stacked,
+)
 from ecvl.serial import is_number
 
 BINS = 4096
@@ -218,8 +224,8 @@ def match_histogram(
     for index, volume in enumerate(volumes):
         model = models[index : index + 1] if each else models
         where = None if there is None else (there[index : index + 1] if each else there)
-        wanted = _counted(model, where)
-        own = _counted(volume, None if inside is None else inside[index])
+        wanted = finite_values(model, where)
+        own = finite_values(volume, None if inside is None else inside[index])
         result[index] = _matched(volume, own, wanted)
     return image.replace(array=back(result), value_range=reference.value_range)
 
@@ -243,17 +249,8 @@ def _mask_stack(image: Image, mask: Image | None) -> NDArray[np.bool_] | None:
     return stacked(image.replace(array=inside))[0] > 0
 
 
-def _counted(volumes: Volume, inside: NDArray[np.bool_] | None) -> Volume:
-    values = volumes.reshape(-1) if inside is None else volumes[inside]
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
-    if not values.size:
-        raise GeometryError("expected voxels to count, received none (an empty mask?)")
-    return values
-
-
 def _equalised(volume: Volume, counted: Volume, low: float, high: float) -> Volume:
-    counted = _counted(counted, None)
+    counted = finite_values(counted)
     if volume.dtype.itemsize <= 2 and volume.dtype.kind in "iu":
         first = int(np.iinfo(volume.dtype).min)
         levels = np.iinfo(volume.dtype).max - first + 1

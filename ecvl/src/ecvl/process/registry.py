@@ -31,6 +31,7 @@ class Entry:
         dtype: "same" as the input's, "float" for a real type of at least 32 bits, or its "own".
         each: whether every channel and time point is worked on alone.
         ranks: the numbers of spatial axes that it takes.
+        least: the fewest voxels along an axis (z may always have one).
     """
 
     function: Callable[..., Any]
@@ -40,6 +41,7 @@ class Entry:
     dtype: Type
     each: bool
     ranks: tuple[int, ...]
+    least: int
 
     @property
     def name(self) -> str:
@@ -58,6 +60,7 @@ def processing(
     dtype: Type = "same",
     each: bool = True,
     ranks: tuple[int, ...] = (2, 3),
+    least: int = 1,
 ) -> Callable[[Function], Function]:
     """Enter a function into the table.
 
@@ -67,7 +70,7 @@ def processing(
     """
 
     def enter(function: Function) -> Function:
-        entry = Entry(function, takes, gives, geometry, dtype, each, ranks)
+        entry = Entry(function, takes, gives, geometry, dtype, each, ranks, least)
         FUNCTIONS[entry.name] = entry
         return function
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecvl.errors import KindError, ParameterError
+from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.registry import processing
-from ecvl.sample import require_one_grid
+from ecvl.process.volumes import finite_values, mask_of
 from ecvl.serial import is_number
 
 METHODS = {
@@ -200,57 +200,11 @@ def multi_otsu_values(
     return found
 
 
-def masked_values(image: Image, mask: Image | None) -> NDArray[Any]:
-    """Return the finite values of an image, all or those where a mask is above 0, as a list.
-
-    Raises:
-        KindError: the mask is not labels.
-        GeometryError: it stands on another grid.
-        ParameterError: nothing is left.
-
-    Example:
-        >>> masked_values(Image(np.array([[1.0, np.nan]]), "yx"), None)
-        array([1.])
-    """
-    values = image.array
-    if mask is not None:
-        values = values[mask_of(image, mask)]
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
-    if not values.size:
-        raise ParameterError("expected finite voxels to count, received none (an empty mask?)")
-    return values.reshape(-1)
-
-
-def mask_of(image: Image, mask: Image) -> NDArray[np.bool_]:
-    """Return where a mask is above 0, for every voxel of an image, whatever its further axes.
-
-    Example:
-        >>> image = Image(np.zeros((1, 2, 3)), "yxc")
-        >>> mask_of(image, Image(np.array([[0, 1]]), "yx", kind="labels"))[0, :, 0]
-        array([False,  True])
-    """
-    if not isinstance(mask, Image) or mask.kind != "labels":
-        found = mask.kind if isinstance(mask, Image) else type(mask).__name__
-        raise KindError(f"expected a mask of kind='labels', received {found}")
-    require_one_grid([image, mask])
-    inside = mask.array > 0
-    if mask.axes == image.axes and mask.shape == image.shape:
-        return inside
-    if mask.axes != image.spatial_axes:
-        raise KindError(
-            f"expected a mask with axes {image.axes!r} or {image.spatial_axes!r}, received "
-            f"{mask.axes!r}"
-        )
-    shape = [n if a in "zyx" else 1 for a, n in zip(image.axes, image.shape, strict=True)]
-    return np.broadcast_to(inside.reshape(shape), image.shape)
-
-
 def _values(image: Image, mask: Image | None, bins: int) -> NDArray[Any]:
     """Return what counts, as the one-row picture that SimpleITK's histogram takes."""
     if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= 65536:
         raise ParameterError(f"expected 2 to 65,536 bins, received {bins!r}")
-    values = masked_values(image, mask)
+    values = finite_values(image.array, None if mask is None else mask_of(image, mask))
     # SimpleITK's histograms are of float64; float16 it does not know.
     return values.reshape(1, -1).astype(np.float64)
 

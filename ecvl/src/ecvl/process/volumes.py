@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ecvl.affines import ORTHOGONAL_TOLERANCE, non_orthogonality
 from ecvl.errors import GeometryError, KindError, ParameterError
 from ecvl.image import Image
+from ecvl.sample import require_one_grid
 from ecvl.serial import is_number
 
 Volume = NDArray[Any]
@@ -225,6 +226,50 @@ def exactly_in(volume: Volume, known: Sequence[Any], function: str) -> Volume:
             f"{function} takes integers of at most 2**53, received values beyond; number them anew"
         )
     return volume.astype(np.float64)
+
+
+def finite_values(values: Volume, inside: NDArray[np.bool_] | None = None) -> Volume:
+    """Return the finite values of an array, all or those inside a mask, as a list.
+
+    Raises:
+        ParameterError: nothing is left.
+
+    Example:
+        >>> import numpy as np
+        >>> finite_values(np.array([[1.0, np.nan]]))
+        array([1.])
+    """
+    chosen = values.reshape(-1) if inside is None else values[inside]
+    if chosen.dtype.kind == "f":
+        chosen = chosen[np.isfinite(chosen)]
+    if not chosen.size:
+        raise ParameterError("expected finite voxels to count, received none (an empty mask?)")
+    return chosen
+
+
+def mask_of(image: Image, mask: Image) -> NDArray[np.bool_]:
+    """Return where a mask is above 0, for every voxel of an image, whatever its further axes.
+
+    Example:
+        >>> import numpy as np
+        >>> image = Image(np.zeros((1, 2, 3)), "yxc")
+        >>> mask_of(image, Image(np.array([[0, 1]]), "yx", kind="labels"))[0, :, 0]
+        array([False,  True])
+    """
+    if not isinstance(mask, Image) or mask.kind != "labels":
+        found = mask.kind if isinstance(mask, Image) else type(mask).__name__
+        raise KindError(f"expected a mask of kind='labels', received {found}")
+    require_one_grid([image, mask])
+    inside = mask.array > 0
+    if mask.axes == image.axes and mask.shape == image.shape:
+        return inside
+    if mask.axes != image.spatial_axes:
+        raise KindError(
+            f"expected a mask with axes {image.axes!r} or {image.spatial_axes!r}, received "
+            f"{mask.axes!r}"
+        )
+    shape = [n if a in "zyx" else 1 for a, n in zip(image.axes, image.shape, strict=True)]
+    return np.broadcast_to(inside.reshape(shape), image.shape)
 
 
 def _plain(number: Any) -> Any:

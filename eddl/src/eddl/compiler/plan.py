@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eddl.compiler.protocol import Call
+import numpy as np
+
+from eddl.compiler.protocol import PLAIN, Call, Layout
 from eddl.errors import DeviceError
 from eddl.graph import Graph, State, Value
 
@@ -36,6 +38,8 @@ class Plan:
     """The result: a buffer for each value and workspace, and the slabs' sizes."""
 
     calls: Sequence[Call]
+    layouts: Mapping[Value, Layout] = field(default_factory=dict)
+    """The layouts of values that are not plain."""
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     workspaces: dict[int, Buffer] = field(default_factory=dict)
     slabs: list[int] = field(default_factory=list)
@@ -47,21 +51,27 @@ class Plan:
         """The bytes of all slabs."""
         return sum(self.slabs)
 
+    def layout(self, value: Value) -> Layout:
+        """How a value lies."""
+        return self.layouts.get(value, PLAIN)
+
 
 def plan_memory(
     graph: Graph,
     calls: Sequence[Call],
     *,
+    layouts: Mapping[Value, Layout] | None = None,
     bound: Mapping[Value, Value] | None = None,
     alignment: int = 64,
     max_slab: int = FOREVER,
 ) -> Plan:
     """Plan the memory of `calls`.
 
-    `bound` maps values that the program makes to outside values (parts of an arena) into whose
-    memory they are to be written; where that is impossible the program copies at its end.
+    `layouts` gives those of values that are not plain. `bound` maps values that the program makes
+    to outside values (parts of an arena) into whose memory they are to be written; where that is
+    impossible the program copies at its end.
     """
-    plan = Plan(calls)
+    plan = Plan(calls, layouts or {})
     _assign(plan, graph)
     _merge(plan, graph, dict(bound or {}))
     _place(plan, alignment, max_slab)
@@ -80,7 +90,8 @@ def _assign(plan: Plan, graph: Graph) -> None:
             if source is not None:
                 buffers[value] = buffers[source]
             else:
-                buffers[value] = Buffer(value.type.nbytes, index, index)
+                nbytes = plan.layout(value).size(value.type)
+                buffers[value] = Buffer(nbytes, index, index)
         for read in call.inputs:
             if read is not None:
                 buffers[read].death = max(buffers[read].death, index)
@@ -140,6 +151,7 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
                     and source.death == index
                     and source.birth < index
                     and source.nbytes == made.nbytes
+                    and plan.layout(read) == plan.layout(call.outputs[position])
                     and shared == 1
                 ):
                     replace(made, source)
@@ -163,7 +175,7 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
     inside = {id(b): b for b in plan.buffers.values() if b.outside is None}
     inside.update((id(b), b) for b in plan.workspaces.values())
     todo = sorted(inside.values(), key=lambda b: (-b.nbytes, b.birth))
-    placed: list[list[Buffer]] = []
+    placed: list[_Slab] = []
     for buffer in todo:
         size = -(-buffer.nbytes // alignment) * alignment
         if size > max_slab:
@@ -171,14 +183,14 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
                 f"a value needs {buffer.nbytes} bytes, more than one allocation of the device may "
                 f"hold ({max_slab}); make the batch or the image smaller"
             )
-        for number, slab in enumerate([*placed, []]):
-            offset = _lowest(slab, buffer, size, alignment)
+        for number, slab in enumerate([*placed, _Slab(len(todo))]):
+            offset = slab.lowest(buffer, size)
             if offset + size <= max_slab:
                 if number == len(placed):
                     placed.append(slab)
                     plan.slabs.append(0)
                 buffer.slab, buffer.offset = number, offset
-                slab.append(buffer)
+                slab.add(buffer, size)
                 plan.slabs[number] = max(plan.slabs[number], offset + size)
                 break
     events: dict[int, int] = {}
@@ -192,16 +204,25 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
         plan.peak = max(plan.peak, alive)
 
 
-def _lowest(slab: Sequence[Buffer], buffer: Buffer, size: int, alignment: int) -> int:
-    """The lowest offset at which `size` bytes are free for the buffer's whole life."""
-    busy = sorted(
-        (b.offset, b.offset + -(-b.nbytes // alignment) * alignment)
-        for b in slab
-        if b.birth <= buffer.death and buffer.birth <= b.death
-    )
-    offset = 0
-    for start, end in busy:
-        if offset + size <= start:
-            break
-        offset = max(offset, end)
-    return offset
+class _Slab:
+    """The lives (first and last call) and places (first byte and end) of what lies in a slab."""
+
+    def __init__(self, capacity: int) -> None:
+        self._table = np.empty((4, capacity), np.int64)
+        self._count = 0
+
+    def add(self, buffer: Buffer, size: int) -> None:
+        """Put a buffer at its offset."""
+        end = buffer.offset + size
+        self._table[:, self._count] = buffer.birth, buffer.death, buffer.offset, end
+        self._count += 1
+
+    def lowest(self, buffer: Buffer, size: int) -> int:
+        """The lowest offset at which `size` bytes are free for the buffer's whole life."""
+        births, deaths, offsets, ends = self._table[:, : self._count]
+        busy = (births <= buffer.death) & (deaths >= buffer.birth)
+        order = np.argsort(offsets[busy])
+        starts = offsets[busy][order]
+        reached = np.concatenate([[0], np.maximum.accumulate(ends[busy][order])])
+        gaps = np.flatnonzero(reached[:-1] + size <= starts)
+        return int(reached[gaps[0] if len(gaps) else -1])

@@ -1,9 +1,10 @@
 """Random numbers that depend on nothing but a key and a counter, and what is built on them.
 
 `Uniform` is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): key
-(seed, stream), counter (element / 4, 0, 0, step); each of its four words makes one element, its
-upper 24 bits a float32 in [0, 1). Every device gives the same bits. Its other generator, "mt19937",
-is the one with which ONNX's reference draws for files that say of themselves that they train.
+(seed, stream), counter (element / 4, its high word, micro-batch, step), the last two being the high
+and low word of one int64; each of its four words makes one element, its upper 24 bits a float32 in
+[0, 1). Every device gives the same bits. Its other generator, "mt19937", is the one with which
+ONNX's reference draws for files that say of themselves that they train.
 """
 
 from __future__ import annotations

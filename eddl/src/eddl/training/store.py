@@ -8,7 +8,7 @@ programs hold views, so models that share a state share its memory. Segments beg
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,8 +95,11 @@ class Run:
         return memory[self.start : self.stop]
 
 
-def runs(parameters: Sequence[State]) -> list[Run]:
-    """The fewest stretches that hold the parameters and nothing else but gaps."""
+def runs(
+    parameters: Sequence[State], alike: Callable[[State], object] = lambda state: None
+) -> list[Run]:
+    """The fewest stretches that hold the parameters and nothing else but gaps; those for which
+    `alike` gives unequal things lie in different ones."""
     unique = sorted(dict.fromkeys(parameters), key=lambda p: (id(p.storage.arena), p.storage.start))
     found: list[Run] = []
     for parameter in unique:
@@ -105,7 +108,11 @@ def runs(parameters: Sequence[State]) -> list[Run]:
         if found:
             last = found[-1]
             end = -(-last.stop // unit) * unit
-            if last.arena is segment.arena and end == segment.start:
+            if (
+                last.arena is segment.arena
+                and end == segment.start
+                and alike(last.members[0]) == alike(parameter)
+            ):
                 found[-1] = Run(last.arena, last.start, segment.stop, (*last.members, parameter))
                 continue
         found.append(Run(segment.arena, segment.start, segment.stop, (parameter,)))
