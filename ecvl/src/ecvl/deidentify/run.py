@@ -117,10 +117,14 @@ def _one(
             name = handler.write(Task(path, secret, options, patient, report), stream)
             stream.flush()
             os.fsync(stream.fileno())
-    except EcvlError as error:
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, EcvlError):
+            raise
         partial.unlink()
-        # A message may quote the name of the file.
-        report.refused = str(error).replace(path.name, "...")
+        # A message may quote the name of the file; one of another library, anything.
+        ours = isinstance(error, EcvlError)
+        why = str(error).replace(path.name, "...") if ours else type(error).__name__
+        report.refused = why if ours else f"damaged ({why})"
         report.changed.clear()
         return
     place = _free(folder / name)
