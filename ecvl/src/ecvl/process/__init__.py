@@ -46,6 +46,13 @@ from ecvl.process.morphology import (
 from ecvl.process.nyul import HistogramStandard
 from ecvl.process.registration import register
 from ecvl.process.registry import FUNCTIONS
+from ecvl.process.stain import (
+    StainStandard,
+    combine_stains,
+    normalise_stain,
+    separate_stains,
+    stain_vectors,
+)
 from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
 from ecvl.process.transform import Transform, warp
 from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
@@ -53,6 +60,7 @@ from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, ro
 __all__ = [
     "FUNCTIONS",
     "HistogramStandard",
+    "StainStandard",
     "Transform",
     "absolute",
     "add",
@@ -63,6 +71,7 @@ __all__ = [
     "blend",
     "clahe",
     "closing",
+    "combine_stains",
     "components",
     "contours",
     "convert_colour",
@@ -97,6 +106,7 @@ __all__ = [
     "multiply",
     "non_maximum_suppression",
     "normalise",
+    "normalise_stain",
     "opening",
     "pad",
     "pad_to_multiple",
@@ -110,7 +120,9 @@ __all__ = [
     "restore",
     "rotate",
     "separable_filter",
+    "separate_stains",
     "sobel",
+    "stain_vectors",
     "structuring_element",
     "subtract",
     "threshold",
