@@ -24,6 +24,12 @@ TURN = np.array(
 )
 
 
+def _plane(image: Image) -> Image:
+    """The first plane."""
+    place = tuple(slice(None) if letter in "yx" else 0 for letter in image.axes)
+    return image.replace(array=image.array[place], axes="yx")
+
+
 def _plain(image: Image) -> Image:
     """The first channel or time point."""
     place = tuple(slice(None) if letter in "zyx" else 0 for letter in image.axes)
@@ -102,11 +108,18 @@ CALLS: dict[str, Call] = {
     "combine_stains": lambda i: ecvl.combine_stains(i.replace(array=i.array / 100.0)),
     "stain_vectors": lambda i: ecvl.stain_vectors(i.replace(value_range=(0, 255))),
     "normalise_stain": lambda i: ecvl.normalise_stain(i, i, "reinhard"),
+    "labels_to_rle": lambda i: ecvl.labels_to_rle(_plane(i)),
+    "rle_to_labels": lambda rle: ecvl.rle_to_labels(rle, (2, 2), form="gaps"),
+    "polygons_to_labels": lambda rows: ecvl.polygons_to_labels(rows, Image(np.zeros((3, 3)), "yx")),
+    "labels_to_boxes": ecvl.labels_to_boxes,
+    "boxes_to_labels": lambda rows: ecvl.boxes_to_labels(rows, Image(np.zeros((3, 3)), "yx")),
+    "labels_to_coco": ecvl.labels_to_coco,
+    "coco_to_labels": ecvl.coco_to_labels,
     "integral": ecvl.integral,
     "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }
 # One argument for all axes; rows that name the slice.
-NO_SLICES = {"resample", "contours", "measure", "register"}
+NO_SLICES = {"resample", "contours", "measure", "register", "labels_to_rle", "labels_to_boxes"}
 # They need several values to tell apart.
 NEED_VARIETY = {"multi_otsu_values", "register", "correct_bias", "stain_vectors"}
 ENTRIES = [pytest.param(entry, id=name) for name, entry in FUNCTIONS.items() if name in CALLS]

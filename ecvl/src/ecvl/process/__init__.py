@@ -14,6 +14,7 @@ from ecvl.process.arithmetic import (
     subtract,
 )
 from ecvl.process.bias import correct_bias
+from ecvl.process.coco import coco_to_labels, labels_to_coco
 from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
 from ecvl.process.distances import distance_map, integral, non_maximum_suppression
@@ -44,8 +45,10 @@ from ecvl.process.morphology import (
     top_hat,
 )
 from ecvl.process.nyul import HistogramStandard
+from ecvl.process.polygons import boxes_to_labels, labels_to_boxes, polygons_to_labels
 from ecvl.process.registration import register
 from ecvl.process.registry import FUNCTIONS
+from ecvl.process.rle import labels_to_rle, rle_to_labels
 from ecvl.process.stain import (
     StainStandard,
     combine_stains,
@@ -69,8 +72,10 @@ __all__ = [
     "bilateral",
     "black_hat",
     "blend",
+    "boxes_to_labels",
     "clahe",
     "closing",
+    "coco_to_labels",
     "combine_stains",
     "components",
     "contours",
@@ -91,6 +96,9 @@ __all__ = [
     "hit_or_miss",
     "integral",
     "invert",
+    "labels_to_boxes",
+    "labels_to_coco",
+    "labels_to_rle",
     "laplacian",
     "largest_component",
     "linear_filter",
@@ -110,6 +118,7 @@ __all__ = [
     "opening",
     "pad",
     "pad_to_multiple",
+    "polygons_to_labels",
     "rearrange",
     "register",
     "remove_small",
@@ -118,6 +127,7 @@ __all__ = [
     "rescale",
     "resize",
     "restore",
+    "rle_to_labels",
     "rotate",
     "separable_filter",
     "separate_stains",
