@@ -115,6 +115,9 @@ CALLS: dict[str, Call] = {
     "boxes_to_labels": lambda rows: ecvl.boxes_to_labels(rows, Image(np.zeros((3, 3)), "yx")),
     "labels_to_coco": ecvl.labels_to_coco,
     "coco_to_labels": ecvl.coco_to_labels,
+    "body_mask": lambda i: ecvl.body_mask(i, 50),
+    "lung_mask": ecvl.lung_mask,
+    "brain_mask": ecvl.brain_mask,
     "integral": ecvl.integral,
     "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }

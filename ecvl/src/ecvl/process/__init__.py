@@ -32,6 +32,7 @@ from ecvl.process.filters import (
 from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
 from ecvl.process.labels import components, contours, fill_holes, largest_component, remove_small
+from ecvl.process.masks import body_mask, brain_mask, lung_mask
 from ecvl.process.measurements import measure
 from ecvl.process.morphology import (
     black_hat,
@@ -72,7 +73,9 @@ __all__ = [
     "bilateral",
     "black_hat",
     "blend",
+    "body_mask",
     "boxes_to_labels",
+    "brain_mask",
     "clahe",
     "closing",
     "coco_to_labels",
@@ -102,6 +105,7 @@ __all__ = [
     "laplacian",
     "largest_component",
     "linear_filter",
+    "lung_mask",
     "match_histogram",
     "maximum",
     "measure",

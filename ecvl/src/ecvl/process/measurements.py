@@ -199,13 +199,18 @@ def _feret(indices: NDArray[np.int64], linear: Affine, flat: bool) -> float:
     """
     import cv2
 
-    twice = 2 * indices
+    # Of a row of voxels only the ends can be corners; the voxels stand in array order.
+    rows = indices[:, :2]
+    change = np.flatnonzero((rows[1:] != rows[:-1]).any(axis=1))
+    ends = np.unique(np.concatenate([[0], change, change + 1, [len(indices) - 1]]))
+    twice = 2 * indices[ends]
     corners = []
     for axis in range(1 if flat else 0, 3):
         step = np.zeros(3, np.int64)
         step[axis] = 1
         corners += [twice + step, twice - step]
-    points = np.unique(np.concatenate(corners), axis=0)
+    points = np.concatenate(corners)
+    points = points[np.argsort(points[:, 0], kind="stable")]
     hulls = []
     _, starts = np.unique(points[:, 0], return_index=True)
     for plane in np.split(points, starts[1:]):
