@@ -5,6 +5,7 @@ functions that need them.
 """
 
 from ecvl import augment, process
+from ecvl.adapters import from_nibabel, from_sitk, to_nibabel, to_sitk
 from ecvl.dataset import Batch, Dataset, Loader, slices
 from ecvl.errors import (
     EcvlError,
@@ -21,6 +22,8 @@ from ecvl.image import Image
 from ecvl.io import (
     DicomRead,
     DicomSeries,
+    ImRead,
+    ImWrite,
     Info,
     LazyImage,
     NiftiRead,
@@ -46,6 +49,8 @@ __all__ = [
     "FileError",
     "FormatError",
     "GeometryError",
+    "ImRead",
+    "ImWrite",
     "Image",
     "Info",
     "KindError",
@@ -62,10 +67,14 @@ __all__ = [
     "Tensor",
     "augment",
     "dicom_series",
+    "from_nibabel",
+    "from_sitk",
     "info",
     "process",
     "read",
     "slices",
+    "to_nibabel",
+    "to_sitk",
     "write",
 ]
 __all__ += process.__all__

@@ -59,7 +59,10 @@ from eddl.training.callbacks import (
     EarlyStopping,
     PeriodicCheckpoint,
 )
+from eddl.training.decoding import decode
+from eddl.training.loggers import CSVLogger, JSONLinesLogger, TensorBoard
 from eddl.training.model import Model
+from eddl.training.repeat import Repeated, repeat
 from eddl.training.state import Rules
 from eddl.training.step import Step
 
@@ -77,6 +80,7 @@ __all__ = [
     "Adamax",
     "AttributeValueError",
     "BestCheckpoint",
+    "CSVLogger",
     "Callback",
     "Cosine",
     "DeviceError",
@@ -87,6 +91,7 @@ __all__ = [
     "GradientError",
     "GraphError",
     "Input",
+    "JSONLinesLogger",
     "MemoryLimitError",
     "Model",
     "MultiStep",
@@ -96,15 +101,18 @@ __all__ = [
     "Plateau",
     "Polynomial",
     "RMSprop",
+    "Repeated",
     "Rules",
     "ShapeError",
     "StateError",
     "Step",
     "StepDecay",
     "Tensor",
+    "TensorBoard",
     "TypeMismatchError",
     "WarmUp",
     "constraints",
+    "decode",
     "gradients",
     "initializers",
     "layers",
@@ -112,6 +120,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "repeat",
     "schedules",
     "zoo",
 ]

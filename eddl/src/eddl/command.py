@@ -14,9 +14,10 @@ from typing import Any
 def describe() -> dict[str, Any]:
     """What this machine gives eddl: versions, processor, threads, devices.
 
-    >>> describe()["devices"]
-    {'cpu': 'array'}
+    >>> list(describe()["devices"])
+    ['cpu']
     """
+    from eddl import devices
     from eddl.backends.array.threads import available
 
     return {
@@ -24,7 +25,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": available(),
-        "devices": {"cpu": "array"},
+        "devices": {"cpu": devices.describe()},
     }
 
 

@@ -59,6 +59,21 @@ REFUSED = [
     (lambda: layers.resize(X, scales=0), "above 0"),
     (lambda: layers.resize(X, scales=2, mode="bilinear"), "mode to be one of"),
     (lambda: layers.resize(X, scales=2, antialias=True), "antialias"),
+    (lambda: layers.lstm(X, 4), "sequences"),
+    (lambda: layers.lstm(eddl.Input((5, None)), 4), "known size of axis 2"),
+    (lambda: layers.lstm(SEQUENCE, 0), "at least one unit"),
+    (lambda: layers.rnn(SEQUENCE, 4, bidirectional=True, reverse=True), "one direction"),
+    (lambda: layers.rnn(SEQUENCE, 4, activation="gelu"), "expected one of"),
+    (lambda: layers.lstm(SEQUENCE, 4, initial_state=eddl.Input((4,))), "expected 2 of"),
+    (lambda: layers.gru(SEQUENCE, 4, initial_state=eddl.Input((5,))), "expected 1 of"),
+    (lambda: layers.gru(SEQUENCE, 4, mask=SEQUENCE), "booleans"),
+    (lambda: layers.gru(SEQUENCE, 4, lengths=SEQUENCE), "whole number a sequence"),
+    (lambda: layers.embedding(SEQUENCE, 4, 4), "int32 or int64"),
+    (lambda: layers.padding_mask(SEQUENCE), "integers"),
+    (lambda: layers.positional_encoding(eddl.Input((None, 4))), "known size"),
+    (lambda: layers.attention(SEQUENCE, heads=3), "divides them"),
+    (lambda: layers.attention(X, heads=2), "sequences"),
+    (lambda: layers.attention(SEQUENCE, heads=2, mask=SEQUENCE), "booleans"),
     (lambda: layers.reduce_sum(X, 4), "expected one in"),
     (lambda: layers.reduce_sum(X, 1, mask=X), "booleans"),
     (lambda: layers.reduce_sum(X, 1, mask=eddl.Input((4,), dtype=bool)), "first axes"),
@@ -76,7 +91,8 @@ def test_what_cannot_be_is_refused_with_what_was_received(call, expected):
 NAMED = {
     "conv": (4, 3), "depthwise_conv": (3,), "pointwise_conv": (4,), "separable_conv": (4, 3),
     "conv_transpose": (4, 2), "dense": (4,), "batch_norm": (), "layer_norm": (), "rms_norm": (),
-    "group_norm": (3,), "instance_norm": (), "prelu": (),
+    "group_norm": (3,), "instance_norm": (), "prelu": (), "rnn": (4,), "gru": (4,), "lstm": (4,),
+    "positional_embedding": (),
 }  # fmt: skip
 
 

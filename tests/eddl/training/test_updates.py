@@ -6,7 +6,7 @@ import pytest
 import eddl
 from eddl import layers
 from eddl.errors import EddlError
-from eddl.ops import apply
+from eddl.training.feed import ArrayBatches
 
 R = np.random.default_rng(0)
 DATA = R.standard_normal((12, 5)).astype("float32")
@@ -154,12 +154,8 @@ def test_neighbours_with_nothing_to_tell_them_apart_stay_one_vector():
     assert units(built(constraints={"first.weight": lambda w: w}))[0] == (7, 5)
 
 
-def l2(value):
-    return 0.5 * apply("ReduceSum", value * value, keepdims=0)
-
-
 def test_regularizers_join_what_is_minimised_and_not_what_is_reported():
-    plain, regular = built(), built(regularizers={"second.weight": l2})
+    plain, regular = built(), built(regularizers={"second.weight": eddl.constraints.L2(0.5)})
     weight = plain.weights()["second.weight"]
     assert regular.evaluate(DATA, LABELS)["loss"] == plain.evaluate(DATA, LABELS)["loss"]
     free, pulled = moved(plain), moved(regular)
@@ -169,15 +165,39 @@ def test_regularizers_join_what_is_minimised_and_not_what_is_reported():
 
 
 def test_constraints_hold_after_every_step():
-    def unit_rows(weight):
-        rows = apply("ReduceSum", weight * weight, np.array([1]), keepdims=1)
-        return weight / apply("Sqrt", rows)
-
-    net = built(optimizer=eddl.Adam(0.1), constraints={"first.weight": unit_rows})
+    chosen = {"first": "unit_norm", "first.bias": eddl.constraints.NonNegative()}
+    net = built(optimizer=eddl.Adam(0.1), constraints=chosen)
     for _ in range(3):
         net.train_batch(DATA, LABELS)
-        rows = np.linalg.norm(net.weights()["first.weight"], axis=1)
+        weights = net.weights()
+        rows = np.linalg.norm(weights["first.weight"], axis=1)
         np.testing.assert_allclose(rows, 1, rtol=1e-5)
+        assert (weights["first.bias"] >= 0).all()
+
+
+@pytest.mark.parametrize("name", eddl.optimizers.NAMED)
+def test_every_optimizer_keeps_all_where_a_step_is_not_finite_and_resumes(name, tmp_path):
+    optimizer = eddl.optimizers.NAMED[name]
+    options = {"batch_size": 4, "checkpoint": tmp_path / "c.ckpt"}
+    whole, parts, resumed = (built(optimizer=optimizer()) for _ in range(3))
+    history = whole.fit(DATA, LABELS, epochs=3, batch_size=4)
+    parts.fit(DATA, LABELS, epochs=1, **options)
+    poison = np.full_like(DATA, np.inf)
+    with pytest.warns(RuntimeWarning, match="step 4"):
+        parts.train_batch(poison, LABELS)
+    assert resumed.fit(DATA, LABELS, epochs=3, resume=True, **options) == history
+    for epoch in (1, 2):
+        batches = ArrayBatches([DATA], [LABELS], 4, shuffle=True)
+        batches.epoch = epoch
+        for (data,), (labels,) in batches:
+            parts.train_batch(data, labels)
+    for net in (parts, resumed):
+        for key, array in whole.weights().items():
+            np.testing.assert_array_equal(net.weights()[key], array)
+        for one, other in zip(*(n.built().state.groups[0].units for n in (whole, net)),
+                              strict=True):  # fmt: skip
+            for slot, array in one.slots.items():
+                np.testing.assert_array_equal(other.slots[slot], array)
 
 
 def test_averages_follow_their_formula_and_stand_in_on_request():
@@ -212,6 +232,16 @@ def test_averages_of_a_part_leave_the_rest_of_a_shared_network_alone():
     before = net.weights()
     with body.averaged():
         np.testing.assert_array_equal(net.weights()["second.weight"], before["second.weight"])
+
+
+def test_a_network_that_is_frozen_whole_still_counts_and_draws():
+    net = built()
+    net.freeze()
+    before = net.weights()
+    assert np.isfinite(net.train_batch(DATA, LABELS)["loss"])
+    for name, array in net.weights().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert int(net.built().state.groups[0].count) == 1
 
 
 def test_two_optimizers_over_one_parameter_of_a_step_are_refused():

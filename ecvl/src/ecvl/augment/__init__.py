@@ -1,5 +1,6 @@
 """Augmentations: small frozen objects with ranges, on images, labels and samples."""
 
+from ecvl.augment.acquisition import BiasField, Ghosting, LowResolution, Motion, RicianNoise
 from ecvl.augment.affine import Affine, Rotate, Scale, Shear, Translate
 from ecvl.augment.base import Augmentation
 from ecvl.augment.blur import AverageBlur, GaussianBlur, MedianBlur
@@ -24,9 +25,10 @@ from ecvl.augment.dropout import (
     SaltAndPepper,
 )
 from ecvl.augment.noise import AdditiveGaussianNoise, AdditiveLaplaceNoise, AdditivePoissonNoise
-from ecvl.augment.sequence import Sequential, from_json
+from ecvl.augment.sequence import OneOf, Sequential, SomeOf, from_json
 from ecvl.augment.spatial import Flip, Mirror, Transpose
 from ecvl.augment.table import AUGMENTATIONS
+from ecvl.augment.text import from_text, to_text
 
 __all__ = [
     "AUGMENTATIONS",
@@ -37,6 +39,7 @@ __all__ = [
     "Affine",
     "Augmentation",
     "AverageBlur",
+    "BiasField",
     "Brightness",
     "CentreCrop",
     "ChannelShuffle",
@@ -48,23 +51,31 @@ __all__ = [
     "Flip",
     "GammaContrast",
     "GaussianBlur",
+    "Ghosting",
     "GridDistortion",
     "HistogramEqualization",
     "ImpulseNoise",
     "Invert",
+    "LowResolution",
     "MedianBlur",
     "Mirror",
+    "Motion",
     "Multiply",
+    "OneOf",
     "OpticalDistortion",
     "Pepper",
     "RandomCrop",
+    "RicianNoise",
     "Rotate",
     "Salt",
     "SaltAndPepper",
     "Scale",
     "Sequential",
     "Shear",
+    "SomeOf",
     "Translate",
     "Transpose",
     "from_json",
+    "from_text",
+    "to_text",
 ]

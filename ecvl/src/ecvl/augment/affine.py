@@ -18,6 +18,7 @@ from ecvl.augment.spatial import (
 )
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.process.pull import Fill
+from ecvl.serial import is_number
 
 # The plane that turns around an axis, first axis towards second.
 PLANES = {"z": (0, 1), "x": (1, 2), "y": (2, 0)}
@@ -31,6 +32,7 @@ class Rotate(Spatial):
     Args:
         degrees: the range of angles.
         axis: the axis to turn around: "z" (the y-x plane, all that 2-D images know), "y" or "x".
+        centre: the voxel index to turn around, in array order; the middle by default.
         fill: beyond the image: a number, "edge", or `None` for the low end of the value range.
         p: the probability.
 
@@ -43,20 +45,30 @@ class Rotate(Spatial):
 
     degrees: tuple[float, float] = (-10.0, 10.0)
     axis: str = "z"
+    centre: tuple[float, ...] | None = None
     fill: Fill = None
     p: float = 1.0
 
     def __post_init__(self) -> None:
         if self.axis not in ("x", "y", "z"):
             raise ParameterError(f"expected axis 'z', 'y' or 'x', received {self.axis!r}")
+        if self.centre is not None:
+            if not isinstance(self.centre, tuple | list) or not all(map(is_number, self.centre)):
+                raise ParameterError(f"expected centre as a voxel index, received {self.centre!r}")
+            object.__setattr__(self, "centre", tuple(map(float, self.centre)))
         self._check()
 
     def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
         """Return the rotation."""
         if self.axis != "z" and scene.spatial_axes == "yx":
             raise GeometryError(f"a 2-D image turns around 'z' only, received axis={self.axis!r}")
+        if self.centre is not None and len(self.centre) != len(scene.spatial_axes):
+            raise GeometryError(
+                f"expected centre along {scene.spatial_axes!r}, received {self.centre!r}"
+            )
         degrees = drawn(rng, self.degrees)
-        matrix = around_centre(_turn(degrees, self.axis), scene.grid)
+        centre = None if self.centre is None else (*self.centre[::-1], 0.0)[:3]
+        matrix = around_centre(turned_about(degrees, self.axis), scene.grid, centre=centre)
         return Drawn(matrix, {"degrees": degrees, "axis": self.axis})
 
 
@@ -217,13 +229,19 @@ class Affine(Spatial):
         linear = np.diag([1 / factors.get(letter, 1.0) for letter in AXES])
         linear = linear @ _sheared(*shears)
         for letter, angle in degrees.items():
-            linear = linear @ _turn(angle, letter)
+            linear = linear @ turned_about(angle, letter)
         shift = np.array([shifts.get(letter, 0.0) for letter in AXES])
         record = {"degrees": degrees, "scale": factors, "shear": shears, "translate": shifts}
         return Drawn(around_centre(linear, scene.grid, -linear @ shift), record)
 
 
-def _turn(degrees: float, axis: str) -> NDArray[Any]:
+def turned_about(degrees: float, axis: str) -> NDArray[Any]:
+    """Return the 3x3 matrix from places after a turn to places before it.
+
+    Example:
+        >>> turned_about(90, "z").round()[0]
+        array([0., 1., 0.])
+    """
     first, second = PLANES[axis]
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.eye(3)

@@ -9,6 +9,7 @@ Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the 
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
@@ -19,12 +20,25 @@ from ecvl.process.pull import checked_fill
 from ecvl.sample import Sample
 from ecvl.serial import checked_pair, is_number, to_entry
 
+Streams = Callable[[int], np.random.Generator]
+Planned = tuple[int, "Operation"]
+
 
 class Augmentation:
     """Anything that can be called on images, labels and samples."""
 
-    def operations(self) -> tuple["Operation", ...]:
-        """Return the single operations that it is made of, in order."""
+    @property
+    def streams(self) -> int:
+        """How many streams of random numbers it may draw from."""
+        raise NotImplementedError
+
+    def plan(self, first: int, streams: Streams) -> list[Planned]:
+        """Return the single operations to be done, in order, each with the number of its stream.
+
+        Args:
+            first: the number of its first stream.
+            streams: from a number to the stream of random numbers.
+        """
         raise NotImplementedError
 
     @property
@@ -41,6 +55,18 @@ class Augmentation:
             {'op': 'Flip', 'axes': 'x', 'p': 1.0}
         """
         raise NotImplementedError
+
+    def to_text(self) -> str:
+        """Return the specification's text form, which `ecvl.augment.from_text` reads.
+
+        Example:
+            >>> from ecvl.augment import Rotate
+            >>> Rotate((-5, 5)).to_text()
+            'AugRotate angle=[-5,5]'
+        """
+        from ecvl.augment.text import to_text
+
+        return to_text(self)
 
     @overload
     def __call__(
@@ -105,9 +131,14 @@ class Operation(Augmentation):
         """The probability that it is asked to do anything."""
         return self.p
 
-    def operations(self) -> tuple["Operation", ...]:
+    @property
+    def streams(self) -> int:
+        """One."""
+        return 1
+
+    def plan(self, first: int, streams: Streams) -> list[Planned]:
         """Return itself."""
-        return (self,)
+        return [(first, self)]
 
     def to_json(self) -> dict[str, Any]:
         """Return its name and fields."""

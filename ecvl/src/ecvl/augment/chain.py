@@ -61,7 +61,9 @@ class Chain:
         if way.field is not None:
             self.bends.append(Bend(self.images[0].grid, grid, way))
         fill = self._fills[0] if self._fills else None
-        self.images = [pull(image, grid, way.matrix, fill, way.field) for image in self.images]
+        self.images = [
+            pull(image, grid, way.matrix, fill, field=way.field) for image in self.images
+        ]
         self._stages, self._fills = [], []
 
     def _grid(self) -> Grid:

@@ -36,8 +36,12 @@ def run(augmentation: Augmentation, given: Any, seed: int, epoch: int, number: i
     )
     history: list[dict[str, Any]] = []
     sheared = non_orthogonality(images[0].affine) > ORTHOGONAL_TOLERANCE
-    for index, operation in enumerate(augmentation.operations()):
-        rng = generator(seed, epoch, number, index)
+
+    def streams(stream: int) -> np.random.Generator:
+        return generator(seed, epoch, number, stream)
+
+    for stream, operation in augmentation.plan(0, streams):
+        rng = streams(stream)
         if rng.random() >= operation.chance:
             continue
         record: dict[str, Any] | None = None

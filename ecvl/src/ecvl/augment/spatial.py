@@ -220,16 +220,17 @@ def in_mm(grid: Grid) -> Affine:
     return np.asarray(upper * np.sign(np.diag(upper))[:, None], np.float64)
 
 
-def around_centre(linear: NDArray[Any], grid: Grid, shift: Any = 0.0) -> Affine:
+def around_centre(linear: NDArray[Any], grid: Grid, shift: Any = 0.0, centre: Any = None) -> Affine:
     """Return a linear map of mm around the centre of a grid, then a shift, of voxel indices.
 
     Args:
         linear: 3x3, from new places to old ones.
         grid: where the voxels stand.
         shift: mm along x, y and z by which old places lie further.
+        centre: another voxel index x, y, z to stay where it is.
     """
     sizes = in_mm(grid)
-    centre = (np.array(grid.shape[::-1]) - 1) / 2
+    centre = np.asarray((np.array(grid.shape[::-1]) - 1) / 2 if centre is None else centre)
     matrix = np.eye(4)
     if (sizes == np.diag(np.diag(sizes))).all():
         # Ratios of sizes keep right angles exact.

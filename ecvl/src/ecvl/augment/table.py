@@ -1,5 +1,6 @@
 """All single augmentations by name: what documents may name, and what the contract tests cover."""
 
+from ecvl.augment.acquisition import BiasField, Ghosting, LowResolution, Motion, RicianNoise
 from ecvl.augment.affine import Affine, Rotate, Scale, Shear, Translate
 from ecvl.augment.base import Operation
 from ecvl.augment.blur import AverageBlur, GaussianBlur, MedianBlur
@@ -35,6 +36,7 @@ AUGMENTATIONS: dict[str, type[Operation]] = {
         AdditivePoissonNoise,
         Affine,
         AverageBlur,
+        BiasField,
         Brightness,
         CentreCrop,
         ChannelShuffle,
@@ -46,16 +48,20 @@ AUGMENTATIONS: dict[str, type[Operation]] = {
         Flip,
         GammaContrast,
         GaussianBlur,
+        Ghosting,
         GridDistortion,
         HistogramEqualization,
         ImpulseNoise,
         Invert,
+        LowResolution,
         MedianBlur,
         Mirror,
+        Motion,
         Multiply,
         OpticalDistortion,
         Pepper,
         RandomCrop,
+        RicianNoise,
         Rotate,
         Salt,
         SaltAndPepper,

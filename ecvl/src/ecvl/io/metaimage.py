@@ -272,7 +272,9 @@ def _numbers(
     except ValueError:
         found = np.empty(0)
     fits = found.size == count and np.isfinite(found).all()
-    if not fits or (whole and not all(re.fullmatch(r"\d{1,12}", w) for w in (text or "").split())):
+    if not fits or (
+        whole and not all(re.fullmatch(r"[0-9]{1,12}", w) for w in (text or "").split())
+    ):
         raise FormatError(
             f"expected {count} {'whole ' if whole else ''}numbers as {keys[0]} in the header of "
             f"{name!r}, received {(text or 'none')[:60]!r}"

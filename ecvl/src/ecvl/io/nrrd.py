@@ -188,7 +188,7 @@ def _parsed(path: Path) -> Head:
     if detached is not None:
         data, offset = inside(path.parent, detached, path.name), 0
     sizes = _whole(fields, "sizes", path.name)
-    if int(_one(fields, "dimension", path.name)) != len(sizes) or not 2 <= len(sizes) <= 5:
+    if _whole(fields, "dimension", path.name) != [len(sizes)] or not 2 <= len(sizes) <= 5:
         raise FormatError(
             f"expected 2 to 5 dimensions and as many sizes in {path.name!r}, received {sizes}"
         )
@@ -244,7 +244,7 @@ def _one(fields: dict[str, str], field: str, name: str) -> str:
 
 def _whole(fields: dict[str, str], field: str, name: str) -> list[int]:
     words = _one(fields, field, name).split()
-    if not all(re.fullmatch(r"\d{1,12}", word) for word in words):
+    if not all(re.fullmatch(r"[0-9]{1,12}", word) for word in words):
         raise FormatError(f"expected whole numbers as {field!r} in {name!r}, received others")
     return [int(word) for word in words]
 
@@ -427,8 +427,8 @@ def _segments(keys: dict[str, str]) -> dict[int, str] | None:
     """The names of a segmentation as 3D Slicer writes them; `None` where there are none."""
     names: dict[int, str] = {}
     for key, value in keys.items():
-        found = re.fullmatch(r"(Segment\d{1,6})_LabelValue", key)
-        if found and re.fullmatch(r"\d{1,9}", value):
+        found = re.fullmatch(r"(Segment[0-9]{1,6})_LabelValue", key)
+        if found and re.fullmatch(r"[0-9]{1,9}", value):
             names[int(value)] = keys.get(f"{found[1]}_Name", found[1])
     return names or None
 

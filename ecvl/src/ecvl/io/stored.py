@@ -125,6 +125,15 @@ class Stored:
         ends = [(int(block.min()), int(block.max())) for block in self.blocks()]
         return min(low for low, _ in ends), max(high for _, high in ends)
 
+    @cached_property
+    def _unpacks(self) -> bool:
+        """Whether the stream is as long as promised: for bzip2 that is seen by unpacking alone."""
+        with self._stream() as stream:
+            return not any(
+                not stream.read(min(CHUNK, self.count - start))
+                for start in range(0, self.count, CHUNK)
+            )
+
     def _size(self) -> int:
         try:
             return self.path.stat().st_size
@@ -159,6 +168,8 @@ class Stored:
 
     def _streamed(self, box: Box) -> NDArray[Any]:
         """Unpack piece by piece: a piece is the fewest trailing axes that are worth a read."""
+        if self.codec == "bzip2" and not self._unpacks:
+            raise FormatError(_short(self.path.name, self.count, 0))
         lead = len(self.shape) - 1
         while lead and math.prod(self.shape[lead:]) * self.dtype.itemsize < LEAST_PIECE:
             lead -= 1

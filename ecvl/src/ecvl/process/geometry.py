@@ -270,7 +270,7 @@ def unbent(image: Image, bend: Bend, back: Map) -> Image:
     if field is not None:
         turned = np.einsum("ij,jzyx->izyx", lead[:3, :3], field.coefficients)
         field = Field(turned, field.start, field.step, field.degree)
-    return pull(image, bend.before, lead @ back.matrix, None, field)
+    return pull(image, bend.before, lead @ back.matrix, field=field)
 
 
 def per_axis(values: Sequence[Value] | Value | None, image: Image, name: str) -> tuple[Value, ...]:

@@ -1,7 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, differentiate, simplify, join products, lower, fuse, select kernels, plan memory, bind:
-each a small function in a file of its own. This room knows operators and graphs and no backend.
+specialise, join, differentiate, simplify, join products, lower, fuse, select kernels, arrange
+layouts, plan memory, bind: each a small function in a file of its own. This room knows operators
+and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -9,13 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from eddl.compiler.arrange import arrange
 from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fuse import fuse
+from eddl.compiler.join import join
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
 from eddl.compiler.products import join_products
 from eddl.compiler.program import Evaluation, Program, Slabs
-from eddl.compiler.protocol import Backend, Call, Offer, Pattern
+from eddl.compiler.protocol import (
+    CHANNELS_LAST,
+    PLAIN,
+    Arrangement,
+    Backend,
+    Call,
+    Layout,
+    Offer,
+    Pattern,
+)
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
@@ -24,18 +36,24 @@ from eddl.graph import Graph, State, Type, Value
 from eddl.ops.table import PRIVATE, apply
 
 __all__ = [
+    "CHANNELS_LAST",
+    "PLAIN",
+    "Arrangement",
     "Backend",
     "Call",
     "Evaluation",
+    "Layout",
     "Offer",
     "Pattern",
     "Plan",
     "Program",
     "Slabs",
+    "arrange",
     "check_differentiable",
     "compile_graph",
     "differentiate",
     "fuse",
+    "join",
     "join_products",
     "lower",
     "plan_memory",
@@ -69,7 +87,7 @@ def compile_graph(
         if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
-    whole = join_products(simplify(differentiate(static)))
+    whole = join_products(simplify(differentiate(join(static))))
     final = fuse(simplify(lower(whole, backend)))
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
@@ -85,8 +103,19 @@ def compile_graph(
     for leaf in final.leaves:
         if isinstance(leaf, State):
             outside[leaf] = memory_of(leaf)
-    calls = select(final, backend)
+    arranged, calls, layouts = arrange(final, select(final, backend), backend)
+    targets = {
+        new: targets[old]
+        for old, new in zip(final.outputs, arranged.outputs, strict=True)
+        if old in targets
+    }
+    final = arranged
     plan = plan_memory(
-        final, calls, bound=targets, alignment=backend.alignment, max_slab=backend.max_slab
+        final,
+        calls,
+        layouts=layouts,
+        bound=targets,
+        alignment=backend.alignment,
+        max_slab=backend.max_slab,
     )
     return Program(final, plan, backend, slabs, outside=outside, bound=targets, poison=poison)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eddl.compiler.protocol import Call
+from eddl.compiler.protocol import PLAIN, Call, Layout
 from eddl.errors import DeviceError
 from eddl.graph import Graph, State, Value
 
@@ -38,6 +38,8 @@ class Plan:
     """The result: a buffer for each value and workspace, and the slabs' sizes."""
 
     calls: Sequence[Call]
+    layouts: Mapping[Value, Layout] = field(default_factory=dict)
+    """The layouts of values that are not plain."""
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     workspaces: dict[int, Buffer] = field(default_factory=dict)
     slabs: list[int] = field(default_factory=list)
@@ -49,21 +51,27 @@ class Plan:
         """The bytes of all slabs."""
         return sum(self.slabs)
 
+    def layout(self, value: Value) -> Layout:
+        """How a value lies."""
+        return self.layouts.get(value, PLAIN)
+
 
 def plan_memory(
     graph: Graph,
     calls: Sequence[Call],
     *,
+    layouts: Mapping[Value, Layout] | None = None,
     bound: Mapping[Value, Value] | None = None,
     alignment: int = 64,
     max_slab: int = FOREVER,
 ) -> Plan:
     """Plan the memory of `calls`.
 
-    `bound` maps values that the program makes to outside values (parts of an arena) into whose
-    memory they are to be written; where that is impossible the program copies at its end.
+    `layouts` gives those of values that are not plain. `bound` maps values that the program makes
+    to outside values (parts of an arena) into whose memory they are to be written; where that is
+    impossible the program copies at its end.
     """
-    plan = Plan(calls)
+    plan = Plan(calls, layouts or {})
     _assign(plan, graph)
     _merge(plan, graph, dict(bound or {}))
     _place(plan, alignment, max_slab)
@@ -82,7 +90,8 @@ def _assign(plan: Plan, graph: Graph) -> None:
             if source is not None:
                 buffers[value] = buffers[source]
             else:
-                buffers[value] = Buffer(value.type.nbytes, index, index)
+                nbytes = plan.layout(value).size(value.type)
+                buffers[value] = Buffer(nbytes, index, index)
         for read in call.inputs:
             if read is not None:
                 buffers[read].death = max(buffers[read].death, index)
@@ -142,6 +151,7 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
                     and source.death == index
                     and source.birth < index
                     and source.nbytes == made.nbytes
+                    and plan.layout(read) == plan.layout(call.outputs[position])
                     and shared == 1
                 ):
                     replace(made, source)

@@ -158,7 +158,8 @@ class Program:
         """The device array of a value: a leaf's own, or the stretch of memory planned for it."""
         buffer = self.plan.buffers[value]
         if buffer.outside is None:
-            return self.backend.view(self._slabs.memory[buffer.slab], buffer.offset, value.type)
+            memory = self._slabs.memory[buffer.slab]
+            return self.backend.view(memory, buffer.offset, value.type, self.plan.layout(value))
         array = given.get(buffer.outside)
         if array is None:
             array = self._arrays[buffer.outside]

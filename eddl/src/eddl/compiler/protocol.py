@@ -7,6 +7,7 @@ that fits wins. For a match it makes a *kernel offer*, or none, and the next pat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,12 +25,55 @@ that were left out and outputs that nobody reads; the call allocates nothing."""
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a value's elements lie in memory, whatever the order of its axes in the graph.
+
+    `PLAIN` is ONNX's order, `CHANNELS_LAST` has the second axis innermost. Others belong to a
+    backend: `nbytes` is what they take and `detail` whatever the backend knows them by; nothing
+    but kernels that name them and the backend's reorders can read them.
+    """
+
+    name: str
+    nbytes: int | None = None
+    detail: Any = None
+
+    def size(self, type: Type) -> int:
+        """The bytes of a value of a type."""
+        return type.nbytes if self.nbytes is None else self.nbytes
+
+    def settled(self, type: Type) -> Layout:
+        """`PLAIN` where a value of the type lies in memory the same way."""
+        if self != CHANNELS_LAST:
+            return self
+        sizes = type.sizes
+        same = len(sizes) < 3 or sizes[1] == 1 or math.prod(sizes[2:]) == 1
+        return PLAIN if same else self
+
+
+PLAIN = Layout("plain")
+CHANNELS_LAST = Layout("channels last")
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Layouts that a kernel takes and gives; `None` takes an input as it lies.
+
+    `cost` is the time in bytes moved that it takes longer than the best arrangement.
+    """
+
+    inputs: tuple[Layout | None, ...]
+    outputs: tuple[Layout, ...]
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
 class Offer:
     """A kernel for a match.
 
     `workspace` is the scratch memory in bytes it needs while it runs. `overwrites` maps an output
     to the inputs whose memory it may be written to, best first. `views` maps an output to the input
     whose memory it simply is. `optional` outputs may be left out when nobody reads them.
+    `arrangements` are the layouts to choose from; without any, all values are `PLAIN`.
     """
 
     kernel: str
@@ -38,6 +82,7 @@ class Offer:
     overwrites: Mapping[int, Sequence[int]] = field(default_factory=dict)
     views: Mapping[int, int] = field(default_factory=dict)
     optional: frozenset[int] = frozenset()
+    arrangements: Sequence[Arrangement] = ()
 
 
 @dataclass(frozen=True)
@@ -76,8 +121,12 @@ class Backend(Protocol):
     def allocate(self, nbytes: int) -> Any:
         """Memory of so many bytes."""
 
-    def view(self, memory: Any, offset: int, type: Type) -> Any:
-        """The array of a type that lies at an offset of a slab."""
+    def view(self, memory: Any, offset: int, type: Type, layout: Layout = PLAIN) -> Any:
+        """The array of a type that lies at an offset of a slab: its axes are the type's whatever
+        the layout, or it is plain bytes where the layout is the backend's own."""
+
+    def reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+        """The kernel that copies a value of a type from one layout to another."""
 
     def from_host(self, array: np.ndarray[Any, Any]) -> Any:
         """An array of the device with the content of a host array, shared where possible."""

@@ -49,6 +49,10 @@ from eddl.layers.arrangement import (
     unsqueeze,
     where,
 )
+from eddl.layers.attention import (
+    attention,
+    scaled_dot_product,
+)
 from eddl.layers.build import (
     input,
 )
@@ -59,6 +63,13 @@ from eddl.layers.convolution import (
     pointwise_conv,
     separable_conv,
 )
+from eddl.layers.embedding import (
+    embedding,
+    length_mask,
+    padding_mask,
+    positional_embedding,
+    positional_encoding,
+)
 from eddl.layers.intensity import (
     clip,
     normalise,
@@ -66,6 +77,10 @@ from eddl.layers.intensity import (
 )
 from eddl.layers.linear import (
     dense,
+)
+from eddl.layers.loops import (
+    conv_lstm,
+    scan,
 )
 from eddl.layers.merging import (
     add,
@@ -99,6 +114,11 @@ from eddl.layers.pooling import (
     max_pool_with_indices,
     max_unpool,
 )
+from eddl.layers.recurrent import (
+    gru,
+    lstm,
+    rnn,
+)
 from eddl.layers.reductions import (
     argmax,
     argmin,
@@ -121,6 +141,7 @@ __all__ = [
     "add",
     "argmax",
     "argmin",
+    "attention",
     "average",
     "average_pool",
     "batch_norm",
@@ -131,12 +152,14 @@ __all__ = [
     "concat",
     "constant",
     "conv",
+    "conv_lstm",
     "conv_transpose",
     "crop",
     "dense",
     "depthwise_conv",
     "dropout",
     "elu",
+    "embedding",
     "expand",
     "flatten",
     "gather",
@@ -146,6 +169,7 @@ __all__ = [
     "global_lp_pool",
     "global_max_pool",
     "group_norm",
+    "gru",
     "hard_sigmoid",
     "hard_swish",
     "hardmax",
@@ -153,10 +177,12 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "leaky_relu",
+    "length_mask",
     "local_response_norm",
     "log_softmax",
     "lp_normalise",
     "lp_pool",
+    "lstm",
     "matmul",
     "max_pool",
     "max_pool_with_indices",
@@ -168,8 +194,11 @@ __all__ = [
     "normalise",
     "one_hot",
     "pad",
+    "padding_mask",
     "permute",
     "pointwise_conv",
+    "positional_embedding",
+    "positional_encoding",
     "prelu",
     "reduce_l1",
     "reduce_l2",
@@ -186,6 +215,9 @@ __all__ = [
     "reshape",
     "resize",
     "rms_norm",
+    "rnn",
+    "scaled_dot_product",
+    "scan",
     "selu",
     "separable_conv",
     "shrink",

@@ -5,6 +5,8 @@ Statistics are computed in float32 at least.
 
 from __future__ import annotations
 
+import numpy as np
+
 from eddl.errors import AttributeValueError
 from eddl.graph import Label, State, Value
 from eddl.layers.build import axis_of, channels, parameter, size_of, spatial_rank, tensor
@@ -90,7 +92,7 @@ def rms_norm(x: Value, axis: int = -1, *, epsilon: float = 1e-6, name: str | Non
     axis, sizes = _inner(x, axis, "rms_norm")
     axes = integers(range(axis - x.rank, 0))
     scale = parameter(sizes, x.dtype, "ones", label, "scale")
-    wide = x if x.dtype.itemsize >= 4 else apply("Cast", x, to="float32")
+    wide = x if x.dtype.itemsize >= 4 else apply("Cast", x, to=np.dtype("float32"))
     square = apply("ReduceMean", wide * wide, axes, keepdims=1)
     y = wide / apply("Sqrt", square + float(epsilon))
     y = y if y.dtype == x.dtype else apply("Cast", y, to=x.dtype)

@@ -252,10 +252,10 @@ def _lovasz(errors: Value, truth: Value, per_sample: bool, *, only_present: bool
     each = apply("ReduceSum", apply("Relu", errors) * steps, last, keepdims=0)
     if not only_present:
         return apply("ReduceMean", each, keepdims=0)
-    there = apply("Cast", apply("Greater", size, 0.0), to=each.dtype)
-    there = apply("Squeeze", there, last)
-    count = apply("Max", apply("ReduceSum", there, keepdims=0), 1.0)
-    return apply("ReduceSum", each * there, keepdims=0) / count
+    there = apply("Squeeze", apply("Cast", apply("Greater", size, 0.0), to=each.dtype), last)
+    classes = [each.rank - 1]
+    share = over(each * there, classes) / apply("Max", over(there, classes), 1.0)
+    return apply("ReduceMean", share, keepdims=0)
 
 
 def _by_softmax(

@@ -62,6 +62,26 @@ def _labels_formula(node: Node) -> str:
     return f"where({outside}, {classes}, X)"
 
 
+def _resize_like(call: Call) -> list[Type]:
+    x, like = call.type(0), call.type(1)
+    space = like.rank - 2
+    if space < 1 or x.rank <= space:
+        raise call.fail("a prediction [N, C, space...] and a target with as many axes of space")
+    return [x.with_shape([*x.shape[: x.rank - space], *like.shape[2:]])]
+
+
+def _resize_like_body(node: Node) -> Sequence[Value]:
+    """Whole numbers by the nearest element, others linearly, blurred where they shrink."""
+    x, sizes = node.inputs[0], node.outputs[0].type.sizes
+    assert x is not None
+    if x.type.sizes == sizes:
+        return [apply("Identity", x)]
+    how: dict[str, object] = {"mode": "linear", "antialias": 1}
+    if x.dtype.kind != "f":
+        how = {"mode": "nearest"}
+    return [apply("Resize", x, None, None, integers(sizes), **how)]
+
+
 def _sort(call: Call) -> list[Type]:
     x = call.type(0)
     positive_axis(call, call.attributes["axis"], x.rank)
@@ -106,6 +126,15 @@ elementwise(
     rule=_labels,
     domain=PRIVATE,
     attributes={"classes": REQUIRED, "ignore_label": None},
+)
+register(
+    Operator(
+        name="ResizeLike",
+        domain=PRIVATE,
+        inputs=("target", "prediction"),
+        infer=_resize_like,
+        body=_resize_like_body,
+    )
 )
 register(
     Operator(

@@ -46,7 +46,7 @@ class Callback:
         """Before the first step, of a resumed training too."""
 
     def on_batch_end(self, training: Training, logs: Logs) -> None:
-        """After each update."""
+        """After each update. The keyboard interrupts after what runs here and at an epoch's end."""
 
     def on_epoch_end(self, training: Training, logs: Logs) -> None:
         """After each epoch and its validation."""
@@ -194,8 +194,19 @@ class PeriodicCheckpoint(Callback):
                     f"received {name}={number!r}, expected a whole number of at least 1"
                 )
         self.path = Path(path)
+        try:
+            self.path.name.format(epoch=0, step=0)
+        except (KeyError, ValueError, IndexError) as error:
+            raise AttributeValueError(
+                f"received path={str(path)!r}, expected no braces but {{epoch}} and {{step}}"
+            ) from error
         self.steps = steps
         self.epochs = 1 if epochs is None and steps is None else epochs
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one file, always written over."""
+        return self.path.name.format(epoch=0, step=0) == self.path.name
 
     def path_of(self, training: Training) -> Path:
         """The file of the present moment."""

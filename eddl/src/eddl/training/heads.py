@@ -75,7 +75,8 @@ def _names(model: Model) -> list[str]:
     """Outputs are called as their layers; of one layer's several, by number."""
     found: list[str] = []
     for value in model.outputs:
-        name = model.names[value] if value.node is None else model.node_name(value.node)
+        node = value.node
+        name = model.names.get(value, "output") if node is None else model.node_name(node)
         same = sum(other == name or other.startswith(f"{name}_") for other in found)
         found.append(f"{name}_{same + 1}" if same else name)
     return found

@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
 from eddl.optimizers import rate_at
+from eddl.tensors import as_host_array
 from eddl.training.callbacks import Callback, Called, PeriodicCheckpoint
 from eddl.training.checkpoint import read_checkpoint, write_checkpoint
 from eddl.training.feed import Source, batches_of, unpack
@@ -23,6 +26,7 @@ from eddl.training.interrupt import between_steps
 if TYPE_CHECKING:
     from eddl.training.model import Model
     from eddl.training.setup import Pass, Report
+    from eddl.training.step import Step
 
 History = dict[str, list[float]]
 """One list a quantity, one number an epoch."""
@@ -69,11 +73,13 @@ class Training:
                 with _bar(self, progress) as bar:
                     self._batches(bar)
                 if self.ended:
-                    self._end_epoch(validate())
+                    scores = validate()
+                    with between_steps():
+                        self._end_epoch(scores)
         except KeyboardInterrupt:
             for callback in self.callbacks:
-                if isinstance(callback, PeriodicCheckpoint):
-                    self.save(callback.path_of(self))
+                if isinstance(callback, PeriodicCheckpoint) and callback.single:
+                    self.save(callback.path)
             self._write()
             raise
         finally:
@@ -103,11 +109,11 @@ class Training:
                 with between_steps():
                     self._update(one, reports)
                     self.place, self.ended = place, ended
+                    self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].losses.items()})
+                    self._write()
                 means = self.setup.scores[True].means.results()
                 bar.set_postfix(loss=f"{means.get('loss', float('nan')):.4f}", refresh=False)
                 bar.update(len(reports))
-                self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].losses.items()})
-                self._write()
         if not self.batch:
             raise ShapeError("fit: received data without a batch, expected at least one")
 
@@ -172,7 +178,7 @@ def run_training(
         chosen.append(checkpoint)
     training = Training(model, source, epochs, chosen)
     if resume:
-        if checkpoint is None or checkpoint.path_of(training) != checkpoint.path:
+        if checkpoint is None or not checkpoint.single:
             raise AttributeValueError(
                 f"resume: received checkpoint={checkpoint and str(checkpoint.path)!r}, expected "
                 "the name of one file, without {epoch} or {step}"
@@ -210,6 +216,26 @@ def run_evaluation(model: Model, data: Any, targets: Any, *, batch_size: int) ->
     if not seen:
         raise ShapeError("evaluate: received data without a batch, expected at least one")
     return score.results()
+
+
+def run_prediction(step: Step, inputs: Sequence[Any], batch_size: int) -> Any:
+    """`Model.predict`."""
+    arrays = [as_host_array(x, what="inputs") for x in inputs]
+    if not arrays or len({len(x) for x in arrays}) != 1:
+        raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
+    parts = [
+        step(*(x[start : start + batch_size] for x in arrays))
+        for start in range(0, max(len(arrays[0]), 1), batch_size)
+    ]
+    if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):
+        raise ShapeError(
+            f"predict: the outputs do not have the batch as their first axis, so that batches "
+            f"of {batch_size} cannot be joined; call it with batch_size={len(arrays[0])}"
+        )
+    results = [
+        part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
+    ]
+    return results[0] if len(results) == 1 else results
 
 
 def _callback(given: Any) -> Callback:

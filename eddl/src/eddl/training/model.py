@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -23,11 +22,11 @@ from eddl.training.callbacks import PeriodicCheckpoint
 from eddl.training.checkpoint import restore_weights, write_atomically
 from eddl.training.feed import listed
 from eddl.training.heads import make_heads, plain_heads
-from eddl.training.loop import History, run_evaluation, run_training
+from eddl.training.loop import History, run_evaluation, run_prediction, run_training
 from eddl.training.names import assign_names
 from eddl.training.plot import to_svg
 from eddl.training.report import MemoryReport, memory_report, summarise
-from eddl.training.setup import Choices, Report, Setup
+from eddl.training.setup import Choices, Setup
 from eddl.training.step import Step
 from eddl.training.store import place
 
@@ -222,7 +221,8 @@ class Model:
         targets of a batch a tuple.
 
         `rates` (factors of the learning rate), `regularizers` and `constraints` are dicts by name,
-        as in `freeze`, later entries over earlier ones, or one for all parameters. Regularizers
+        as in `freeze`, later entries over earlier ones, or one for all parameters; the latter two
+        are named ("l2", "max_norm") or functions, such as `eddl.constraints.L2(1e-4)`. Regularizers
         join the loss that is minimised; the loss that is reported is that of the data alone, in
         training as in evaluation. `clip_norm` and `clip_value` bound gradients; see `eddl.Rules`.
 
@@ -310,40 +310,11 @@ class Model:
                 self.inputs, self.predictions, training=False, device=self._device,
                 slabs=self._slabs, max_bytes=self._max_bytes,
             )  # fmt: skip
-        arrays = [np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs]
-        if not arrays or len({len(x) for x in arrays}) != 1:
-            raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
-        parts = [
-            self._predict(*(x[start : start + batch_size] for x in arrays))
-            for start in range(0, max(len(arrays[0]), 1), batch_size)
-        ]
-        if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):
-            raise ShapeError(
-                f"predict: the outputs do not have the batch as their first axis, so that batches "
-                f"of {batch_size} cannot be joined; call it with batch_size={len(arrays[0])}"
-            )
-        results = [
-            part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
-        ]
-        return results[0] if len(results) == 1 else results
+        return run_prediction(self._predict, inputs, batch_size)
 
     def train_batch(self, inputs: Any, targets: Any) -> dict[str, float]:
         """One step on one batch, in `accumulate` parts; returns its loss and metrics."""
-        setup = self.built()
-        data, labels = self._batch(inputs, targets)
-        score = setup.scores[True]
-        score.reset()
-        setup.state.micro[...] = 0
-        size = len(labels[0])
-        parts = min(setup.accumulate, size) or 1
-        reports: list[Report] = []
-        bounds = [size * i // parts for i in range(parts + 1)]
-        for start, stop in itertools.pairwise(bounds):
-            some = [a if parts == 1 else a[start:stop] for a in (*data, *labels)]
-            one = setup.find(some[len(data) :], training=True)
-            reports.append(one.add(some[: len(data)], some[len(data) :]))
-        one.update(reports)
-        return score.results()
+        return self.built().train(*self._batch(inputs, targets))
 
     def loss_and_gradients(self, inputs: Any, targets: Any) -> tuple[float, dict[str, Array]]:
         """The loss of a batch and the gradient of each parameter by name; nothing is changed.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eddl import constraints
 from eddl.errors import AttributeValueError, TypeMismatchError
 from eddl.graph import Input, State, Type, Value
 from eddl.losses import target_check
@@ -43,10 +45,14 @@ class Choices:
     def rules(self, model: Model) -> Rules:
         """The same, by the parameters that learn now."""
         return Rules(
-            self.clip_norm, self.clip_value,
-            _by_parameter(model, self.rates), _by_parameter(model, self.regularizers),
-            _by_parameter(model, self.constraints), self.ema, self.nonfinite,
-        )  # fmt: skip
+            self.clip_norm,
+            self.clip_value,
+            _by_parameter(model, self.rates),
+            _by_parameter(model, self.regularizers, constraints.regularizer),
+            _by_parameter(model, self.constraints, constraints.constraint),
+            self.ema,
+            self.nonfinite,
+        )
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,24 @@ class Setup:
         """Compile anew at the next call."""
         self._passes = {}
 
+    def train(self, inputs: Sequence[Array], targets: Sequence[Array]) -> dict[str, float]:
+        """One step on one batch, in `accumulate` parts; its losses, skipped or not, and metrics."""
+        score = self.scores[True]
+        score.reset()
+        self.state.micro[...] = 0
+        size = len(targets[0])
+        parts = min(self.accumulate, size) or 1
+        reports: list[Report] = []
+        for start, stop in itertools.pairwise(size * i // parts for i in range(parts + 1)):
+            data, labels = ([a if parts == 1 else a[start:stop] for a in arrays]
+                            for arrays in (inputs, targets))  # fmt: skip
+            one = self.find(labels, training=True)
+            reports.append(one.add(data, labels))
+        if not one.update(reports):
+            for report in reports:
+                score.means.add(report.losses)
+        return score.results()
+
     def find(self, targets: Sequence[Any], *, training: bool) -> Pass:
         """The pass for targets of these types and ranks."""
         arrays = [as_host_array(target, what="targets") for target in targets]
@@ -217,14 +241,16 @@ def _weight(loss: Value) -> Value | None:
     return apply("Identity", weight)
 
 
-def _by_parameter(model: Model, given: Any) -> dict[State, Any]:
+def _by_parameter(
+    model: Model, given: Any, read: Callable[[Any], Any] = lambda value: value
+) -> dict[State, Any]:
     """Values by parameter from values by name, later ones over earlier; a single one is for all."""
     if given is None:
         return {}
     learning = model.parameters
     if not isinstance(given, Mapping):
-        return dict.fromkeys(learning, given)
+        return dict.fromkeys(learning, read(given))
     found: dict[State, Any] = {}
     for name, value in given.items():
-        found.update(dict.fromkeys(surgery.chosen_parameters(model, [name]), value))
+        found.update(dict.fromkeys(surgery.chosen_parameters(model, [name]), read(value)))
     return {parameter: found[parameter] for parameter in learning if parameter in found}

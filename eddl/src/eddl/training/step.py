@@ -60,6 +60,25 @@ class Step:
     >>> before, after = (float(step(data, 3 * data)[0]) for _ in range(2))
     >>> after < before
     True
+
+    Two steps that share the parameters of two networks are an adversarial pair; one learns to tell
+    what is real, the other to be taken for it:
+
+    >>> noise, real = eddl.Input((2,)), eddl.Input((1,))
+    >>> generator = eddl.Model(noise, eddl.layers.dense(noise, 1))
+    >>> hidden = eddl.layers.tanh(eddl.layers.dense(real, 8))
+    >>> critic = eddl.Model(real, eddl.layers.dense(hidden, 1))
+    >>> fake, adam = generator(noise), eddl.Adam(1e-2)
+    >>> def says(value, truth):
+    ...     score = critic(value)
+    ...     return eddl.losses.binary_cross_entropy(score, score * 0.0 + truth)
+    >>> blame, praise = says(real, 1.0) + says(fake, 0.0), says(fake, 1.0)
+    >>> learn = eddl.Step([noise, real], [blame], [(blame, critic.parameters, adam)])
+    >>> fool = eddl.Step([noise], [praise], [(praise, generator.parameters, adam)])
+    >>> random = np.random.default_rng(0)
+    >>> for _ in range(3):
+    ...     z = random.standard_normal((16, 2))
+    ...     worse, better = learn(z, random.standard_normal((16, 1)) + 3), fool(z)
     """
 
     def __init__(

@@ -182,4 +182,12 @@ ROWS: list[Row] = [
     *(Row("BatchNormalizationGrad", lambda r: [spread(r, 3, 2, 4), positive(r, 2), spread(r, 2),
           positive(r, 2), spread(r, 3, 2, 4)], {"training_mode": mode}, domain="eddl", outputs=3)
       for mode in (0, 1)),
+    Row("BatchNormalizationRelu", lambda r: _norm(r, 2, 3, 4, 5), domain="eddl"),
+    Row("BatchNormalizationRelu", lambda r: _norm(r, 3, 16, 4, 6), domain="eddl",
+        attributes={"epsilon": 1e-3, "momentum": 0.7}),
+    Row("BatchNormalizationRelu", lambda r: _norm(r, 2, 24, 3, 4), domain="eddl"),
+    Row("BatchNormalizationRelu", lambda r: _norm(r, 6, 3), domain="eddl"),
+    Row("BatchNormalizationReluGrad", lambda r: [spread(r, 2, 3, 4, 5), positive(r, 3),
+        spread(r, 3), positive(r, 3), spread(r, 2, 3, 4, 5), spread(r, 2, 3, 4, 5) > 0],
+        domain="eddl", outputs=3),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.backend import ArrayBackend, kernel
+from eddl.backends.array.backend import ArrayBackend, alike, kernel
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Constant, Node
 from eddl.ops.arrangement import slice_ranges
@@ -48,7 +48,7 @@ def expand(backend: ArrayBackend, node: Node) -> Offer:
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         return _copy(backend, backend.xp.broadcast_to(inputs[0], outputs[0].shape), outputs[0])
 
-    return Offer("broadcast", bind)
+    return Offer("broadcast", bind, arrangements=alike(node))
 
 
 @kernel("Concat")
@@ -70,7 +70,7 @@ def concat(backend: ArrayBackend, node: Node) -> Offer:
 
         return run
 
-    return Offer("copies", bind)
+    return Offer("copies", bind, arrangements=alike(node))
 
 
 def _index(ranges: Sequence[tuple[int, int, int]]) -> tuple[slice, ...]:
@@ -83,7 +83,11 @@ def _index(ranges: Sequence[tuple[int, int, int]]) -> tuple[slice, ...]:
 def slice_(backend: ArrayBackend, node: Node) -> Offer:
     """A strided copy of a part."""
     index = _index(slice_ranges(node))
-    return Offer("copy", lambda ins, outs, _: _copy(backend, ins[0][index], outs[0]))
+    return Offer(
+        "copy",
+        lambda ins, outs, _: _copy(backend, ins[0][index], outs[0]),
+        arrangements=alike(node),
+    )
 
 
 @kernel("Split")
@@ -123,7 +127,7 @@ def slice_grad(backend: ArrayBackend, node: Node) -> Offer:
 
         return run
 
-    return Offer("place", bind)
+    return Offer("place", bind, arrangements=alike(node))
 
 
 @kernel("Pad")
@@ -151,7 +155,7 @@ def pad(backend: ArrayBackend, node: Node) -> Offer:
 
         return run
 
-    return Offer("place", bind)
+    return Offer("place", bind, arrangements=alike(node))
 
 
 def _repeat(

@@ -14,8 +14,16 @@ import numpy as np
 
 from eddl.backends.array.memory import require, within
 from eddl.backends.array.threads import Threads, available
-from eddl.compiler.protocol import Offer, Pattern, Thunk
-from eddl.graph import Graph, Node, Type
+from eddl.compiler.protocol import (
+    CHANNELS_LAST,
+    PLAIN,
+    Arrangement,
+    Layout,
+    Offer,
+    Pattern,
+    Thunk,
+)
+from eddl.graph import Graph, Node, Type, Value
 from eddl.ops.table import entry
 
 Array = np.ndarray[Any, Any]
@@ -32,6 +40,23 @@ def kernel(*names: str, domain: str = "") -> Callable[[Kernel], Kernel]:
         return function
 
     return add
+
+
+def alike(node: Node) -> tuple[Arrangement, ...]:
+    """Plain, or channels last for all values of the first output's rank with more than channels:
+    the arrangements of kernels that take arrays with any strides."""
+    rank = node.outputs[0].rank
+    if not 3 <= rank <= 5:
+        return ()
+
+    def last(value: Value | None) -> Layout:
+        fits = value is not None and value.rank == rank
+        return CHANNELS_LAST if fits else PLAIN
+
+    return (
+        Arrangement((PLAIN,) * len(node.inputs), (PLAIN,) * len(node.outputs)),
+        Arrangement(tuple(map(last, node.inputs)), tuple(map(last, node.outputs))),
+    )
 
 
 class ArrayBackend:
@@ -65,9 +90,13 @@ class ArrayBackend:
         start = -memory.ctypes.data % self.alignment
         return memory[start : start + nbytes]
 
-    def view(self, memory: Array, offset: int, type: Type) -> Array:
-        """The array of a type at an offset of a slab."""
+    def view(self, memory: Array, offset: int, type: Type, layout: Layout = PLAIN) -> Array:
+        """The array of a type at an offset of a slab; here nothing lies but plain."""
         return memory[offset : offset + type.nbytes].view(type.dtype).reshape(type.sizes)
+
+    def reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+        """A strided copy."""
+        return Offer("copy", lambda ins, outs, _: lambda: self.xp.copyto(outs[0], ins[0]))
 
     def from_host(self, array: Array) -> Array:
         """The array itself: this device is the host."""

@@ -16,11 +16,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from eddl.backends.array.backend import Array, ArrayBackend
+from eddl.backends.array.backend import Array, ArrayBackend, alike
 from eddl.backends.array.special import erf
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.errors import GraphError
-from eddl.graph import Node
+from eddl.graph import Constant, Node
 from eddl.ops.elementwise import FUNCTIONS
 from eddl.ops.table import entry
 
@@ -116,7 +116,7 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
     numbers = tuple((k, v) for k, v in node.attributes.items() if isinstance(v, (int, float)))
     steps = parse(formula, names, numbers)
     types = [None if v is None else v.dtype for v in node.inputs]
-    steps = _widened(steps, types)
+    steps = _widened(_zeros_as_numbers(steps, node), types)
     registers = _register_types(backend, steps, types)
     output = node.outputs[0].type
     size = min(output.count, CHUNK)
@@ -146,7 +146,30 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
             return tasks[0]
         return lambda: backend.threads.run(tasks)
 
-    return Offer(operator.name, bind, workspace=row * backend.threads.count, overwrites={0: same})
+    return Offer(
+        operator.name,
+        bind,
+        workspace=row * backend.threads.count,
+        overwrites={0: same},
+        arrangements=alike(node),
+    )
+
+
+def _zeros_as_numbers(steps: tuple[Step, ...], node: Node) -> tuple[Step, ...]:
+    """A choice between an array and a constant 0 says so: a value that happens to be 0 when the
+    calls are bound need not be 0 when they run."""
+    zeros = {
+        ("input", i)
+        for i, v in enumerate(node.inputs)
+        if isinstance(v, Constant) and v.data.size == 1 and v.dtype.kind == "f"
+        and not v.data.any() and not np.signbit(v.data).any()
+    }  # fmt: skip
+    return tuple(
+        Step(step.function, (*step.operands[:2], ("number", 0)), step.register)
+        if step.function == "where" and step.operands[2] in zeros
+        else step
+        for step in steps
+    )
 
 
 def _widened(steps: tuple[Step, ...], types: Sequence[Any]) -> tuple[Step, ...]:
@@ -208,7 +231,15 @@ def _register_types(
 
 
 def _chunks(inputs: Sequence[Array], output: Array) -> Iterator[tuple[list[Array], Array]]:
-    """Matching pieces of all arrays: flat where nothing is broadcast, else along leading axes."""
+    """Matching pieces of all arrays, in the order of the output's memory: flat where nothing is
+    broadcast, else along leading axes."""
+    if not output.flags.c_contiguous:
+        order = sorted(range(output.ndim), key=lambda axis: -output.strides[axis])
+        turned = [
+            x if x.size == 1 else x.reshape((1,) * (output.ndim - x.ndim) + x.shape) for x in inputs
+        ]
+        inputs = [x if x.size == 1 else x.transpose(order) for x in turned]
+        output = output.transpose(order)
     flat = output.flags.c_contiguous and all(
         x.size == 1 or (x.shape == output.shape and x.flags.c_contiguous) for x in inputs
     )
@@ -338,9 +369,8 @@ def _or_zero(operands: Sequence[Any], out: Array) -> bool:
         and x.dtype == out.dtype
         and x.shape == condition.shape == out.shape
         and out.dtype.itemsize in (4, 8)
-        and np.ndim(y) == 0
-        and not np.any(y)
-        and not np.signbit(y)
+        and isinstance(y, int)
+        and y == 0
     )
 
 

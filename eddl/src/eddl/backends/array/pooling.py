@@ -56,8 +56,8 @@ def max_pool(backend: ArrayBackend, node: Node) -> Offer:
     taps = _taps(un)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        xp, data, (best, indices, chosen) = backend.xp, inputs[0], outputs
-        if indices is not None and chosen is None:
+        xp, data, (best, places, chosen) = backend.xp, inputs[0], outputs
+        if places is not None and chosen is None:
             chosen = xp.empty(pooled, node.outputs[2].dtype)
         padded, masks = plan(Workspace(workspace))
 
@@ -80,15 +80,27 @@ def max_pool(backend: ArrayBackend, node: Node) -> Offer:
                     xp.greater(candidate, out, out=mask)
                     xp.copyto(out, candidate, where=mask)
                     xp.copyto(chosen[start:stop], index, where=mask)
-            if indices is not None:
-                places = _positions(un, shape, chosen[start:stop], node.attributes["storage_order"])
-                first = np.arange(start * shape[1], stop * shape[1]) * int(np.prod(shape[2:]))
-                first = first.reshape(-1, shape[1], *[1] * len(un.kernel))
-                xp.add(places, first, out=indices[start:stop])
+            if places is not None:
+                _find(node, un, chosen, places, start, stop)
 
         return _over_samples(backend, shape[0], work)
 
     return Offer("taps", bind, workspace=count.used, optional=frozenset({1, 2}))
+
+
+def _find(node: Node, un: Unfolding, chosen: Array, indices: Array, start: int, stop: int) -> None:
+    """Write the flat indices of what the windows of some samples chose."""
+    x = node.inputs[0]
+    assert x is not None
+    shape = x.type.sizes
+    places = _positions(un, shape, chosen[start:stop], node.attributes["storage_order"])
+    first = np.arange(start * shape[1], stop * shape[1]) * int(np.prod(shape[2:]))
+    np.add(places, first.reshape(-1, shape[1], *[1] * len(un.kernel)), out=indices[start:stop])
+
+
+def indices(node: Node, chosen: Array, target: Array) -> Thunk:
+    """The call that turns positions within windows into MaxPool's output Indices."""
+    return partial(_find, node, Unfolding.of(windows_of(node)), chosen, target, 0, len(target))
 
 
 def _positions(un: Unfolding, shape: Sequence[int], chosen: Array, columns: int) -> Array:

@@ -11,8 +11,8 @@ import numpy as np
 
 from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.backends.array.convolution import Workspace
-from eddl.compiler.protocol import Offer, Thunk
-from eddl.graph import Constant, Node
+from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
+from eddl.graph import Constant, Node, Value
 from eddl.ops.reduction import reduced_axes
 
 _UFUNCS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "maximum", "ReduceMin": "minimum",
@@ -65,7 +65,17 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
 
         return run
 
-    return Offer(_UFUNCS[node.op], bind)
+    keeps = node.attributes["keepdims"]
+    return Offer(_UFUNCS[node.op], bind, arrangements=_from_any(node, x) if not keeps or
+                 math.prod(kept[2:]) == 1 else ())  # fmt: skip
+
+
+def _from_any(node: Node, x: Value) -> tuple[Arrangement, ...]:
+    """The input as it lies, the result plain."""
+    if not 3 <= x.rank <= 5:
+        return ()
+    rest = (PLAIN,) * (len(node.inputs) - 1)
+    return tuple(Arrangement((layout, *rest), (PLAIN,)) for layout in (PLAIN, CHANNELS_LAST))
 
 
 @kernel("Softmax", "LogSoftmax")

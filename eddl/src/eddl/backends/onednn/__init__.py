@@ -1,0 +1,17 @@
+"""The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
+
+from eddl.backends.onednn import convolution, normalization, pooling
+from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
+from eddl.backends.onednn.library import Library, Refused, find, load
+
+__all__ = [
+    "KERNELS",
+    "Library",
+    "OneDnnBackend",
+    "Refused",
+    "convolution",
+    "find",
+    "load",
+    "normalization",
+    "pooling",
+]

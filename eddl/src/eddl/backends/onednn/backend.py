@@ -1,0 +1,193 @@
+"""The oneDNN backend: its kernels where they are better, the array backend's for all else.
+
+Both work on host memory, so that no operator is ever missing. Values between oneDNN's kernels have
+their channels last, and the array kernels see them as arrays with strides; weights are brought
+into the layout that a kernel wants, once a run for all kernels that want the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from eddl.backends.array import ArrayBackend
+from eddl.backends.array.threads import available
+from eddl.backends.onednn.handles import Descriptor, Kernel, channels_last, describe, row_major
+from eddl.backends.onednn.library import DST, SRC, Library, Refused, load
+from eddl.backends.onednn.threads import Team
+from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
+from eddl.graph import Graph, Node, Type
+
+Array = np.ndarray[Any, Any]
+Make = Callable[["OneDnnBackend", Node], Offer | None]
+KERNELS: dict[tuple[str, str], Make] = {}
+
+
+def kernel(*names: str, domain: str = "") -> Callable[[Make], Make]:
+    """Register a function that makes the offer for nodes of the named operators; it may raise
+    `Refused` or give `None`, and the next backend's kernel is taken."""
+
+    def add(function: Make) -> Make:
+        for name in names:
+            KERNELS[domain, name] = function
+        return function
+
+    return add
+
+
+class OneDnnBackend(ArrayBackend):
+    """oneDNN on the host, composed with the array backend."""
+
+    name = "onednn"
+
+    def __init__(self, threads: int | None = None, library: Library | None = None) -> None:
+        super().__init__(1)
+        self.library = library or load()
+        self.threads = Team(self.library, threads or available())
+        self._plain = ArrayBackend(1)
+        self._plain.threads = self.threads
+
+    def patterns(self, node: Node) -> Sequence[Pattern]:
+        """oneDNN's kernel, if it has one, and the array backend's."""
+        plain = super().patterns(node)
+        make = KERNELS.get((node.domain, node.op))
+        if make is None:
+            return plain
+        found = make
+
+        def offer(nodes: Sequence[Node]) -> Offer | None:
+            try:
+                return found(self, nodes[0])
+            except Refused:
+                return None
+
+        if not plain and offer([node]) is None:
+            return ()
+        return (Pattern((node.op,), offer), *plain)
+
+    def view(self, memory: Array, offset: int, type: Type, layout: Layout = PLAIN) -> Array:
+        """The array of a type at an offset of a slab, or its bytes where only oneDNN reads it."""
+        if layout == PLAIN:
+            return super().view(memory, offset, type)
+        if layout != CHANNELS_LAST:
+            return memory[offset : offset + layout.size(type)]
+        samples, channels, *space = type.sizes
+        flat = memory[offset : offset + type.nbytes].view(type.dtype)
+        return np.moveaxis(flat.reshape(samples, *space, channels), -1, 1)
+
+    def reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+        """A copy from one layout to another, by oneDNN where it knows the type."""
+        if source.name == "mask":
+            return Offer("unpack", lambda ins, outs, _: _unpack(ins[0], outs[0]))
+        if target.name == "mask":
+            return Offer("pack", lambda ins, outs, _: _pack(ins[0], outs[0]))
+        try:
+            return self._reorder(type, source, target)
+        except Refused:
+            return Offer("copy", lambda ins, outs, _: lambda: np.copyto(outs[0], ins[0]))
+
+    def _reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+        mine = next((x for x in (source, target) if isinstance(x.detail, Packing)), None)
+        if mine is not None:
+            packing = mine.detail
+            ends = [packing.packed if x is mine else packing.plain for x in (source, target)]
+            if any(x is not mine and x != PLAIN for x in (source, target)):
+                raise Refused(f"a reorder from {source.name} to {target.name}")
+        elif type.dtype == np.float32:
+            ends = [self.describe(type, layout) for layout in (source, target)]
+        else:
+            raise Refused(f"a reorder of {type}")
+        before, after = ends
+        made = Kernel(self.library, "reorder", before, self.library.engine, after,
+                      self.library.engine, None, slow=True)  # fmt: skip
+
+        def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+            data = inputs[0]
+            if source == PLAIN and not data.flags.c_contiguous:
+                data = np.ascontiguousarray(data)  # the caller's own array may lie in any way
+            return made.bind({SRC: (before, data), DST: (after, outputs[0])})
+
+        return Offer(f"reorder {made.implementation}", bind)
+
+    def describe(self, type: Type, layout: Layout = CHANNELS_LAST) -> Descriptor:
+        """A floating value as oneDNN sees it."""
+        if type.dtype != np.float32:
+            raise Refused(f"received {type}; only float32 is computed here")
+        return strided(self.library, type.sizes, layout)
+
+    def run(self, calls: Sequence[Thunk]) -> None:
+        """Make the calls in order."""
+        self.threads.claim()  # type: ignore[attr-defined]
+        super().run(calls)
+
+    def evaluate(self, node: Node, inputs: Sequence[Any]) -> list[Any]:
+        """Compute one node as the array backend does."""
+        return self._plain.evaluate(node, inputs)
+
+    def evaluate_graph(self, graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+        """Compute a graph node by node, as the array backend does."""
+        return self._plain.evaluate_graph(graph, inputs)
+
+
+class Packing:
+    """A layout of oneDNN's own for weights, and the same tensor in ONNX's order."""
+
+    __slots__ = ("packed", "plain")
+
+    def __init__(self, packed: Descriptor, plain: Descriptor) -> None:
+        self.packed = packed
+        self.plain = plain
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Packing) and self.packed == other.packed and self.plain == other.plain
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.packed, self.plain))
+
+
+def packed(packing: Packing) -> Layout:
+    """The layout of weights that a kernel wants; `PLAIN` where that is ONNX's order."""
+    if packing.packed == packing.plain:
+        return PLAIN
+    return Layout("packed", packing.packed.nbytes, packing)
+
+
+def mask(type: Type, nbytes: int) -> Layout:
+    """Which elements passed a rectifier, a bit or a byte each, channels last."""
+    if nbytes != type.count and (type.count % 8 or nbytes != type.count // 8):
+        raise Refused(f"a mask of {nbytes} bytes for {type}")
+    return Layout("mask", nbytes)
+
+
+def strided(library: Library, sizes: Sequence[int], layout: Layout = CHANNELS_LAST) -> Descriptor:
+    """A float32 tensor in a layout that both sides know."""
+    rule = row_major if layout == PLAIN else channels_last
+    return describe(library, sizes, rule(sizes))
+
+
+def _unpack(bits: Array, result: Array) -> Thunk:
+    """A mask as booleans: one byte or one bit an element, channels last."""
+    samples, channels, *space = result.shape
+    last = np.moveaxis(result, 1, -1)
+
+    def run() -> None:
+        count = result.size
+        flat = bits if bits.size >= count else np.unpackbits(bits, bitorder="little")
+        np.copyto(last, flat[:count].reshape(samples, *space, channels), casting="unsafe")
+
+    return run
+
+
+def _pack(flags: Array, result: Array) -> Thunk:
+    """Booleans as oneDNN keeps them."""
+
+    def run() -> None:
+        flat = np.moveaxis(flags, 1, -1).reshape(-1)
+        whole = flat if result.size == flat.size else np.packbits(flat, bitorder="little")
+        np.copyto(result, whole, casting="unsafe")
+
+    return run

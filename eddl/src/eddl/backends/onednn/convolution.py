@@ -1,0 +1,190 @@
+"""Convolutions of one to three spatial axes, their transposes and the gradients of the weights.
+
+ONNX's transposed convolution is the gradient of a convolution by its data, with the same weights;
+with a bias it is oneDNN's deconvolution, whose weights have their channels the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eddl.backends.onednn.backend import OneDnnBackend, Packing, kernel, packed
+from eddl.backends.onednn.handles import (
+    Descriptor,
+    Kernel,
+    attributes,
+    describe,
+    longs,
+    row_major,
+)
+from eddl.backends.onednn.library import (
+    BIAS,
+    CONVOLUTION_DIRECT,
+    DECONVOLUTION_DIRECT,
+    DIFF_DST,
+    DIFF_SRC,
+    DIFF_WEIGHTS,
+    DST,
+    FORWARD_TRAINING,
+    SRC,
+    WEIGHTS,
+    Refused,
+)
+from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Thunk
+from eddl.graph import Node, Value
+from eddl.ops.convolution import windows_of
+from eddl.ops.windows import Windows
+
+
+def geometry(windows: Windows) -> list[Any]:
+    """Strides, dilations (counted from 0) and paddings, as oneDNN takes them."""
+    if min((*windows.before, *windows.after)) < 0:
+        raise Refused("negative paddings")
+    return [
+        longs(windows.strides),
+        longs([d - 1 for d in windows.dilations]),
+        longs(windows.before),
+        longs(windows.after),
+    ]
+
+
+def weights(
+    backend: OneDnnBackend, sizes: Sequence[int], group: int, *, turned: bool = False
+) -> tuple[Descriptor, Descriptor]:
+    """Weights in ONNX's order, and wherever oneDNN wants them; `turned` swaps their channels."""
+    first, second, *kernel_sizes = sizes
+    dims = [group, first // group, second, *kernel_sizes]
+    strides = row_major(dims)
+    if turned:
+        dims[1:3] = dims[2:0:-1]
+        strides[1:3] = strides[2:0:-1]
+    if group == 1:
+        dims, strides = dims[1:], strides[1:]
+    return describe(backend.library, dims, strides), describe(backend.library, dims)
+
+
+def _values(node: Node) -> tuple[Value, Value, Value | None]:
+    first, second, bias = (*node.inputs, None)[:3]
+    assert first is not None and second is not None
+    if not 3 <= first.rank <= 5:
+        raise Refused(f"{first.rank} axes")
+    return first, second, bias
+
+
+def _plain_vector(backend: OneDnnBackend, value: Value | None) -> Descriptor | None:
+    return None if value is None else describe(backend.library, value.type.sizes, [1])
+
+
+@kernel("Conv")
+def conv(backend: OneDnnBackend, node: Node) -> Offer:
+    """The forward convolution."""
+    x, w, bias = _values(node)
+    plain, wanted = weights(backend, w.type.sizes, node.attributes["group"])
+    source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
+    shift, attribute = _plain_vector(backend, bias), attributes(backend.library)
+    made = Kernel(
+        backend.library, "convolution_forward", backend.library.engine, FORWARD_TRAINING,
+        CONVOLUTION_DIRECT, source, wanted,
+        shift, target,
+        *geometry(windows_of(node)), attribute,
+    )  # fmt: skip
+    return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
+                  {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
+
+
+def _hint(
+    backend: OneDnnBackend, small: Descriptor, large: Descriptor, windows: Windows, w: Descriptor
+) -> Kernel:
+    """The forward convolution that a gradient belongs to."""
+    return Kernel(
+        backend.library, "convolution_forward", backend.library.engine, FORWARD_TRAINING,
+        CONVOLUTION_DIRECT, large, w, None, small, *geometry(windows),
+        attributes(backend.library), slow=True,
+    )  # fmt: skip
+
+
+@kernel("ConvTranspose")
+def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
+    """The gradient of a convolution by its data, or the deconvolution where there is a bias."""
+    x, w, bias = _values(node)
+    library, windows, group = backend.library, windows_of(node), node.attributes["group"]
+    source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
+    attribute = attributes(library)
+    if bias is not None:
+        plain, wanted = weights(backend, w.type.sizes, group, turned=True)
+        shift = describe(library, bias.type.sizes, [1])
+        made = Kernel(
+            library, "deconvolution_forward", library.engine, FORWARD_TRAINING,
+            DECONVOLUTION_DIRECT, source, wanted, shift, target,
+            *geometry(windows), attribute,
+        )  # fmt: skip
+        return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
+                      {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
+    plain, wanted = weights(backend, w.type.sizes, group)
+    hint = _hint(backend, source, target, windows, wanted)
+    made = Kernel(
+        library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, target,
+        wanted, source, *geometry(windows), hint.description, attribute,
+    )  # fmt: skip
+    return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
+                  {DIFF_DST: source, WEIGHTS: None, DIFF_SRC: target})  # fmt: skip
+
+
+@kernel("ConvWeightGrad", domain="eddl")
+def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
+    """The gradient of a convolution by its weights."""
+    x, dy, _ = _values(node)
+    library, windows = backend.library, windows_of(node)
+    plain, wanted = weights(backend, node.outputs[0].type.sizes, node.attributes["group"])
+    large, small = backend.describe(x.type), backend.describe(dy.type)
+    hint = _hint(backend, small, large, windows, wanted)
+    attribute = attributes(library)
+    made = Kernel(
+        library, "convolution_backward_weights", library.engine, CONVOLUTION_DIRECT,
+        large, wanted, None, small, *geometry(windows), hint.description,
+        attribute,
+    )  # fmt: skip
+    packing = Packing(made.descriptor(DIFF_WEIGHTS, plain.dims), plain)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        return made.bind(
+            {
+                SRC: (large, straight(inputs[0])),
+                DIFF_DST: (small, straight(inputs[1])),
+                DIFF_WEIGHTS: (packing.packed, outputs[0]),
+            },
+            workspace,
+        )
+
+    chosen = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (packed(packing),))
+    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+
+
+def straight(x: Any) -> Any:
+    """The caller's own array may lie in any way; whatever the program holds lies as planned."""
+    turned = x.transpose(0, *range(2, x.ndim), 1)
+    return x if x.flags.c_contiguous or turned.flags.c_contiguous else x.copy(order="C")
+
+
+def _offer(
+    node: Node, made: Kernel, packing: Packing, arguments: dict[int, Descriptor | None]
+) -> Offer:
+    """The offer of a kernel with data, weights and perhaps a bias."""
+    whole = {number: packing.packed if d is None and number == WEIGHTS else d
+             for number, d in arguments.items()}  # fmt: skip
+    data, *others, result = whole
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        arrays = {data: straight(inputs[0]), result: outputs[0],
+                  **dict(zip(others, inputs[1:], strict=False))}  # fmt: skip
+        given = {
+            number: (descriptor, arrays[number])
+            for number, descriptor in whole.items()
+            if descriptor is not None
+        }
+        return made.bind(given, workspace)
+
+    layouts = (CHANNELS_LAST, packed(packing), None)[: len(node.inputs)]
+    chosen = Arrangement(layouts, (CHANNELS_LAST,))
+    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))

@@ -1,0 +1,203 @@
+"""What oneDNN makes, owned: each handle is destroyed once, when nothing holds it any more."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import byref, c_char_p, c_int, c_int64, c_void_p
+from typing import Any
+
+import numpy as np
+
+from eddl.backends.onednn.library import (
+    FORMAT_ANY,
+    QUERIES,
+    QUERY_IMPLEMENTATION,
+    SCRATCHPAD,
+    SCRATCHPAD_USER,
+    TYPES,
+    Argument,
+    Library,
+    Refused,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+class Handle:
+    """A pointer and the function that destroys what it points to; an argument of the library's
+    functions as it is."""
+
+    __slots__ = ("_as_parameter_", "_destroy", "library")
+
+    def __init__(self, library: Library, pointer: c_void_p, destroy: str) -> None:
+        self.library = library
+        self._as_parameter_ = pointer
+        self._destroy = getattr(library.dnnl, f"dnnl_{destroy}")
+
+    def __del__(self) -> None:
+        self._destroy(self._as_parameter_)
+
+
+class Descriptor(Handle):
+    """How a tensor lies in memory. Descriptors of equal content are equal."""
+
+    __slots__ = ("dims",)
+
+    def __init__(self, library: Library, pointer: c_void_p, dims: Sequence[int]) -> None:
+        super().__init__(library, pointer, "memory_desc_destroy")
+        self.dims = tuple(dims)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of such a tensor."""
+        return int(self.library.dnnl.dnnl_memory_desc_get_size(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Descriptor) and bool(
+            self.library.dnnl.dnnl_memory_desc_equal(self, other)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.dims)
+
+
+def longs(values: Sequence[int]) -> Any:
+    """`dnnl_dims_t`."""
+    return (c_int64 * 12)(*values)
+
+
+def describe(
+    library: Library,
+    dims: Sequence[int],
+    strides: Sequence[int] | None = None,
+    dtype: str = "float32",
+) -> Descriptor:
+    """A tensor with strides in elements; without them, with whatever layout oneDNN likes best."""
+    count, kind = c_int(len(dims)), c_int(TYPES[dtype])
+    if strides is None:
+        pointer = library.make("memory_desc_create_with_tag", count, longs(dims), kind,
+                               c_int(FORMAT_ANY))  # fmt: skip
+    else:
+        pointer = library.make("memory_desc_create_with_strides", count, longs(dims), kind,
+                               longs(strides))  # fmt: skip
+    return Descriptor(library, pointer, dims)
+
+
+def row_major(dims: Sequence[int]) -> list[int]:
+    """The strides of a tensor that lies in the order of its axes."""
+    strides = [1] * len(dims)
+    for axis in range(len(dims) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * dims[axis + 1]
+    return strides
+
+
+def channels_last(dims: Sequence[int]) -> list[int]:
+    """The strides of a tensor whose second axis is innermost."""
+    order = [0, *range(2, len(dims)), 1]
+    inner = row_major([dims[axis] for axis in order])
+    strides = [0] * len(dims)
+    for axis, stride in zip(order, inner, strict=True):
+        strides[axis] = stride
+    return strides
+
+
+def attributes(library: Library, post: Callable[[Handle], None] | None = None) -> Handle:
+    """Attributes: scratch memory is given by the caller; `post` appends to the operations that
+    follow in the same pass."""
+    handle = Handle(library, library.make("primitive_attr_create"), "primitive_attr_destroy")
+    library.call("primitive_attr_set_scratchpad_mode", handle, c_int(SCRATCHPAD_USER))
+    if post is not None:
+        operations = Handle(library, library.make("post_ops_create"), "post_ops_destroy")
+        post(operations)
+        library.call("primitive_attr_set_post_ops", handle, operations)
+    return handle
+
+
+class Kernel:
+    """A kernel that oneDNN has chosen; the primitive is made when it is first bound.
+
+    A reference implementation is refused: it is slower than anything else would be.
+    """
+
+    def __init__(self, library: Library, name: str, *arguments: Any, slow: bool = False) -> None:
+        self.library = library
+        self.description = Handle(
+            library, library.make(f"{name}_primitive_desc_create", *arguments),
+            "primitive_desc_destroy",
+        )  # fmt: skip
+        said = c_char_p()
+        library.call("primitive_desc_query", self.description, c_int(QUERY_IMPLEMENTATION),
+                     c_int(0), byref(said))  # fmt: skip
+        self.implementation = (said.value or b"").decode()
+        if not slow and self.implementation.startswith(("ref", "simple")):
+            raise Refused(f"oneDNN: {name} would run its reference implementation")
+        self._primitive: Handle | None = None
+
+    def descriptor(self, argument: int, dims: Sequence[int] = ()) -> Descriptor:
+        """The layout the kernel wants for an argument."""
+        borrowed = self.library.dnnl.dnnl_primitive_desc_query_md(
+            self.description, c_int(QUERIES[argument]), c_int(0)
+        )
+        if not borrowed:
+            raise Refused(f"oneDNN: {self.implementation} has no argument {argument}")
+        pointer = self.library.make("memory_desc_clone", c_void_p(borrowed))
+        return Descriptor(self.library, pointer, dims)
+
+    @property
+    def scratch(self) -> int:
+        """The bytes of scratch memory it needs."""
+        return self.descriptor(SCRATCHPAD).nbytes
+
+    def bind(
+        self,
+        arguments: Mapping[int, tuple[Descriptor, Array]],
+        workspace: Array | None = None,
+    ) -> Callable[[], None]:
+        """The call with its arguments; it keeps alive all it needs."""
+        if self._primitive is None:
+            self._primitive = Handle(
+                self.library, self.library.make("primitive_create", self.description),
+                "primitive_destroy",
+            )  # fmt: skip
+        memories = {
+            number: memory(self.library, descriptor, array)
+            for number, (descriptor, array) in arguments.items()
+        }
+        if workspace is not None and self.scratch:
+            memories[SCRATCHPAD] = memory(self.library, self.descriptor(SCRATCHPAD), workspace)
+        return Execution(self._primitive, memories, [a for _, a in arguments.values()], workspace)
+
+
+class Execution:
+    """A primitive with its arguments: calling it runs the kernel."""
+
+    __slots__ = ("_arguments", "_arrays", "_count", "_memories", "_primitive", "_run", "_stream")
+
+    def __init__(self, primitive: Handle, memories: Mapping[int, Handle], *arrays: Any) -> None:
+        self._primitive = primitive
+        self._memories = memories
+        self._arrays = arrays
+        self._count = len(memories)
+        self._arguments = (Argument * self._count)(
+            *(Argument(number, handle._as_parameter_) for number, handle in memories.items())
+        )
+        self._run = primitive.library.execute
+        self._stream = primitive.library.stream
+
+    def __call__(self) -> None:
+        """Run it."""
+        if self._run(self._primitive, self._stream, self._count, self._arguments):
+            raise Refused("oneDNN: a kernel failed while it ran")
+
+
+def memory(library: Library, descriptor: Descriptor, array: Array) -> Handle:
+    """An array as oneDNN sees it; the array must outlive it."""
+    pointer = library.make("memory_create", descriptor, library.engine,
+                           c_void_p(array.ctypes.data))  # fmt: skip
+    return Handle(library, pointer, "memory_destroy")
+
+
+def single(value: float) -> ctypes.c_float:
+    """A number as C's `float`."""
+    return ctypes.c_float(value)

@@ -1,0 +1,114 @@
+"""Pools of one to three spatial axes and their gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from eddl.backends.array.pooling import indices
+from eddl.backends.array.threads import in_turn
+from eddl.backends.onednn.backend import OneDnnBackend, kernel
+from eddl.backends.onednn.convolution import straight
+from eddl.backends.onednn.handles import Kernel, attributes, channels_last, describe, longs
+from eddl.backends.onednn.library import (
+    DIFF_DST,
+    DIFF_SRC,
+    DST,
+    FORWARD_TRAINING,
+    POOLING_MAX,
+    SRC,
+    WORKSPACE,
+    Refused,
+)
+from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
+from eddl.graph import Node, Type
+from eddl.ops.pooling import windows_of
+
+
+def _geometry(node: Node) -> list[Any]:
+    windows = windows_of(node)
+    if math.prod(windows.kernel) > 255:
+        raise Refused("a position in the window that takes more than a byte")
+    return [
+        longs(windows.strides),
+        longs(windows.kernel),
+        longs([d - 1 for d in windows.dilations]),
+        longs(windows.before),
+        longs(windows.after),
+    ]
+
+
+def _forward(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Kernel:
+    if not 3 <= large.rank <= 5:
+        raise Refused(f"{large.rank} axes")
+    source, target = backend.describe(large), backend.describe(small)
+    made = Kernel(
+        backend.library, "pooling_forward", backend.library.engine, FORWARD_TRAINING, POOLING_MAX,
+        source, target, *_geometry(node), attributes(backend.library),
+    )  # fmt: skip
+    chosen = describe(backend.library, small.sizes, channels_last(small.sizes), "uint8")
+    if made.descriptor(WORKSPACE) != chosen:
+        raise Refused("positions that are not one byte each, channels last")
+    return made
+
+
+@kernel("MaxPool")
+def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
+    """The greatest element of each window, its position there and its index in the input."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    made = _forward(backend, node, x.type, y.type)
+    source, target = backend.describe(x.type), backend.describe(y.type)
+    places, positions = made.descriptor(WORKSPACE), y.type.count
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        chosen = outputs[2]
+        if chosen is None:
+            chosen = backend.view(workspace, 0, node.outputs[2].type, CHANNELS_LAST)
+        run = made.bind(
+            {SRC: (source, straight(inputs[0])), DST: (target, outputs[0]),
+             WORKSPACE: (places, chosen)},
+            workspace[-(-positions // 64) * 64 :] if made.scratch else None,
+        )  # fmt: skip
+        if outputs[1] is None:
+            return run
+        find = indices(node, chosen, outputs[1])
+        return in_turn([run, find])
+
+    chosen = Arrangement((CHANNELS_LAST,), (CHANNELS_LAST, PLAIN, CHANNELS_LAST))
+    return Offer(
+        made.implementation,
+        bind,
+        workspace=-(-positions // 64) * 64 + made.scratch,
+        optional=frozenset({1, 2}),
+        arrangements=(chosen,),
+    )
+
+
+@kernel("MaxPoolGrad", domain="eddl")
+def max_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
+    """Each window's gradient goes to the element it chose."""
+    dy, chosen, dx = *node.inputs, node.outputs[0]
+    assert dy is not None and chosen is not None
+    if chosen.dtype != np.uint8:
+        raise Refused("positions of more than a byte")
+    hint = _forward(backend, node, dx.type, dy.type)
+    large, small = backend.describe(dx.type), backend.describe(dy.type)
+    made = Kernel(
+        backend.library, "pooling_backward", backend.library.engine, POOLING_MAX, large,
+        small, *_geometry(node), hint.description, attributes(backend.library),
+    )  # fmt: skip
+    places = made.descriptor(WORKSPACE)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        return made.bind(
+            {DIFF_DST: (small, straight(inputs[0])), WORKSPACE: (places, straight(inputs[1])),
+             DIFF_SRC: (large, outputs[0])},
+            workspace,
+        )  # fmt: skip
+
+    layouts = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (CHANNELS_LAST,))
+    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(layouts,))

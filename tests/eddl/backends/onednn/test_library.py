@@ -1,0 +1,125 @@
+"""Finding and loading oneDNN, and what happens where it cannot be."""
+
+import gc
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from eddl import devices
+from eddl.backends.onednn import handles, library
+from eddl.errors import DeviceError
+
+try:
+    LOADED = library.load()
+except DeviceError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+
+def run(code, **environment):
+    """Python code in a fresh process; what it prints, and its warnings."""
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_importing_eddl_loads_no_library():
+    said, _ = run(
+        """
+        import eddl
+        print("libdnnl" in open("/proc/self/maps").read())
+        """
+    )
+    assert said == "False"
+
+
+@pytest.mark.parametrize("path", ["/nowhere/libdnnl.so.3", "libm.so.6"])
+def test_a_library_that_is_not_onednn_falls_back_with_one_warning(path):
+    said, warned = run(
+        """
+        import eddl, numpy as np
+        from eddl import devices
+        for _ in range(3):
+            x = eddl.Input((2,))
+            net = eddl.Model(x, eddl.layers.dense(x, 1))
+            net.build(optimizer=eddl.SGD(0.1), loss="mean_squared_error")
+            net.train_batch(np.ones((4, 2), "f4"), np.ones((4, 1), "f4"))
+        print(devices.backend("cpu").name, devices.describe())
+        """,
+        EDDL_DNNL=path,
+    )
+    assert said.startswith("array array (")
+    assert path in said
+    assert warned.count("NumPy computes") == 1
+
+
+def test_the_environment_chooses_the_backend():
+    said, warned = run(
+        "from eddl import devices; print(devices.backend('cpu').name)", EDDL_BACKEND="array"
+    )
+    assert (said, warned) == ("array", "")
+    with pytest.raises(DeviceError, match="cpu:array"):
+        devices.backend("cpu:mkl")
+
+
+def test_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr(library, "NEWEST", (3, 1))
+    with pytest.raises(DeviceError, match="expected a version from"):
+        library.Library(LOADED.path)
+
+
+def test_a_reference_implementation_is_refused():
+    describe = handles.describe
+    x = describe(LOADED, (2, 7, 5, 5), handles.channels_last((2, 7, 5, 5)), "int8")
+    y = describe(LOADED, (2, 7, 5, 5), handles.row_major((2, 7, 5, 5)), "int32")
+    with pytest.raises(library.Refused):
+        handles.Kernel(
+            LOADED, "pooling_forward", LOADED.engine, 64, 0x1FF, x, y,
+            *[handles.longs((1, 1))] * 2, *[handles.longs((0, 0))] * 3,
+            handles.attributes(LOADED),
+        )  # fmt: skip
+
+
+def test_flags_of_the_processor_are_believed_only_with_their_tiles(monkeypatch, tmp_path):
+    flags = tmp_path / "cpuinfo"
+    flags.write_text("flags\t\t: fpu amx_tile amx_bf16\n")
+    monkeypatch.setattr(library, "Path", lambda _: flags)
+    monkeypatch.setattr(library, "_cpuid", lambda leaf, part: 0x1C)
+    assert library._tiles_are_hidden()
+    monkeypatch.setattr(library, "_cpuid", lambda leaf, part: 0x24)
+    assert not library._tiles_are_hidden()
+    flags.write_text("flags\t\t: fpu avx2\n")
+    assert not library._tiles_are_hidden()
+
+
+def test_the_processor_answers():
+    assert library._cpuid(0, 0) >= 1
+
+
+def test_handles_are_destroyed_once():
+    counted = []
+
+    class Counting(handles.Handle):
+        __slots__ = ()
+
+        def __del__(self):
+            counted.append(self)
+            super().__del__()
+
+    array = np.zeros(8, "f4")
+    what = handles.describe(LOADED, (8,), [1])
+    made = LOADED.make("memory_create", what, LOADED.engine,
+                       handles.c_void_p(array.ctypes.data))  # fmt: skip
+    held = Counting(LOADED, made, "memory_destroy")
+    del held
+    gc.collect()
+    assert len(counted) == 1
+    assert what == handles.describe(LOADED, (8,), [1])
+    assert what != handles.describe(LOADED, (8,), [2])
