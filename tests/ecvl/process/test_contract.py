@@ -13,8 +13,7 @@ import pytest
 
 import ecvl
 from ecvl import GeometryError, Image, KindError
-from ecvl.process import FUNCTIONS
-from ecvl.process.registry import Entry
+from ecvl.process.registry import FUNCTIONS, Entry
 
 Call = Callable[[Image], Any]
 

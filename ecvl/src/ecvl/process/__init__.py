@@ -1,6 +1,6 @@
 """Processing: pure functions from image to image that keep the geometry true.
 
-`FUNCTIONS` is the table of them all.
+`ecvl.process.registry.FUNCTIONS` is the table of them all.
 """
 
 from ecvl.process.arithmetic import (
@@ -48,7 +48,6 @@ from ecvl.process.morphology import (
 from ecvl.process.nyul import HistogramStandard
 from ecvl.process.polygons import boxes_to_labels, labels_to_boxes, polygons_to_labels
 from ecvl.process.registration import register
-from ecvl.process.registry import FUNCTIONS
 from ecvl.process.rle import labels_to_rle, rle_to_labels
 from ecvl.process.stain import (
     StainStandard,
@@ -62,7 +61,6 @@ from ecvl.process.transform import Transform, warp
 from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
 
 __all__ = [
-    "FUNCTIONS",
     "HistogramStandard",
     "StainStandard",
     "Transform",

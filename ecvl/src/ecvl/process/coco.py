@@ -89,13 +89,17 @@ def labels_to_coco(
 
 
 @processing("value", "value", geometry="none", dtype="own", each=False)
-def coco_to_labels(document: Any, *, instances: bool = False) -> dict[str, Image]:
+def coco_to_labels(
+    document: Any, *, instances: bool = False, most_pixels: int = MOST_PIXELS
+) -> dict[str, Image]:
     """Read a COCO document as labels.
 
     Args:
         document: what `json.load` gave of a file of annotations.
         instances: whether each annotation is a label of its own (1, 2, ... in each picture, in the
             document's order); else labels are category numbers.
+        most_pixels: of all pictures together, which are held in memory; a document says nothing
+            about whether they are really that large.
 
     Returns:
         File name to 2-D labels (uint8, or int32 where numbers are larger) with `label_names`. Of
@@ -121,8 +125,11 @@ def coco_to_labels(document: Any, *, instances: bool = False) -> dict[str, Image
     for row in _rows(document, "images"):
         size = _whole(row, "height", 1), _whole(row, "width", 1)
         total += size[0] * size[1]
-        if total > MOST_PIXELS:
-            raise FormatError(f"expected at most {MOST_PIXELS:,} pixels in all pictures")
+        if total > most_pixels:
+            raise FormatError(
+                f"expected at most {most_pixels:,} pixels in all pictures, received more; raise "
+                "most_pixels= if they are really there, or read the document in parts"
+            )
         name, number = row.get("file_name"), _whole(row, "id", 0)
         if not isinstance(name, str) or number in pictures:
             raise FormatError("expected a 'file_name' and an 'id' of its own for each image")

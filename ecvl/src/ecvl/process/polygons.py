@@ -15,6 +15,8 @@ from ecvl.image import Image, require_kind
 from ecvl.process.registry import processing
 
 MOST_POINTS = 1 << 22
+MOST_CROSSINGS = 1 << 28
+CHUNK = 1 << 20
 
 
 @processing("value", "labels", geometry="none", dtype="own", each=False)
@@ -177,11 +179,21 @@ def inside_polygon(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray
     # Edges are half-open, so that a corner between two counts once.
     first = np.clip(np.ceil(low[:, 0]), 0, shape[0]).astype(int)
     last = np.clip(np.ceil(high[:, 0]), 0, shape[0]).astype(int)
+    spans = np.maximum(last - first, 0)
+    if spans.sum() > MOST_CROSSINGS:
+        raise GeometryError(
+            f"expected a polygon that crosses rows of pixels at most {MOST_CROSSINGS:,} times, "
+            f"received one of {len(points):,} points that does so {int(spans.sum()):,} times"
+        )
+    slopes = (high[:, 1] - low[:, 1]) / np.where(spans > 0, high[:, 0] - low[:, 0], 1)
     crossings = np.zeros((shape[0], shape[1] + 1), np.int32)
-    for index in np.flatnonzero(last > first):
-        rows = np.arange(first[index], last[index])
-        part = (rows - low[index, 0]) / (high[index, 0] - low[index, 0])
-        x = low[index, 1] + part * (high[index, 1] - low[index, 1])
+    edges = np.flatnonzero(spans)
+    starts = np.cumsum(spans[edges]) - spans[edges]
+    for part in np.split(edges, np.flatnonzero(np.diff(starts // CHUNK)) + 1):
+        edge = np.repeat(part, spans[part])
+        before = np.repeat(np.cumsum(spans[part]) - spans[part], spans[part])
+        rows = first[edge] + np.arange(len(edge)) - before
+        x = low[edge, 1] + (rows - low[edge, 0]) * slopes[edge]
         columns = np.clip(np.ceil(x), 0, shape[1]).astype(int)
         np.add.at(crossings, (rows, columns), 1)
     return np.asarray(np.cumsum(crossings[:, :-1], axis=1) % 2 == 1)
