@@ -201,4 +201,13 @@ SEEDS: dict[str, Seed] = {
     "dicom deflated": _dicom("image_dfl.dcm"),
     "dicom structures": _dicom("rtstruct.dcm"),
     "dicom colour": _dicom("SC_rgb_small_odd.dcm"),
+    "dicom jpeg": _dicom("SC_rgb_small_odd_jpeg.dcm"),
+    "dicom jpeg lines": _dicom("SC_rgb_jpeg_dcmtk.dcm"),
+    "dicom jpeg-ls": _dicom("MR_small_jpeg_ls_lossless.dcm"),
+    "dicom jpeg-ls colour": _dicom("SC_rgb_jls_lossy_sample.dcm"),
+    "dicom jpeg-ls near": _dicom("JPEGLSNearLossless_16.dcm"),
+    "dicom j2k colour": _dicom("GDCMJ2K_TextGBR.dcm"),
+    "dicom j2k lossy": _dicom("JPEG2000.dcm"),
+    "dicom frames": _dicom("SC_rgb_rle_16bit_2frame.dcm"),
+    "dicom bits": _dicom("liver_1frame.dcm"),
 }  # fmt: skip
