@@ -79,6 +79,14 @@ def test_white_is_zero_is_turned(tmp_path: Path) -> None:
         assert np.array_equal(ecvl.read(tmp_path / "a.tif", raw=True), values)
 
 
+def test_grey_with_alpha(tmp_path: Path) -> None:
+    both = np.stack([GREY, 255 - GREY], -1)
+    Pillow.fromarray(both, "LA").save(tmp_path / "a.tif")
+    for options, expected in (({}, GREY), ({"alpha": "keep"}, both)):
+        assert np.array_equal(ecvl.read(tmp_path / "a.tif", **options), expected)
+    assert ecvl.info(tmp_path / "a.tif").shape == GREY.shape
+
+
 def test_planar_colour(tmp_path: Path) -> None:
     values = np.moveaxis(COLOUR, -1, 0)
     tifffile.imwrite(

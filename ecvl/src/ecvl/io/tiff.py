@@ -155,8 +155,9 @@ def tiff_info(path: Path, *, page: int | None = None, pages: Pages = "z") -> Inf
         compression = str(getattr(first.compression, "name", first.compression)).lower()
         dtype = np.dtype(np.uint8 if photometric == PALETTE else first.dtype)
         dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+        alpha = samples == 2 and int(first.extrasamples[-1]) in ALPHA
     colour = photometric in (RGB, PALETTE, *COLOURS)
-    channels = 3 if colour else samples
+    channels = 3 if colour else 1 if alpha else samples
     shape = layout["lead"] + ((y, x, channels) if channels > 1 else (y, x))
     axes = layout["letters"] + ("yxc" if channels > 1 else "yx")
     details = {"pages": count, "compression": compression}
@@ -335,9 +336,8 @@ def _pixels(
         found = (np.iinfo(found.dtype).max if page.bitspersample > 8 else 255) - found
     if photometric == RGB and found.ndim == 3 and found.shape[2] == 4 and alpha == "drop":
         found = found[..., :3]
-    extra = tuple(int(one) for one in page.extrasamples)
-    if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) and samples == 2 and extra[:1] in ((1,), (2,)):
-        found = found[..., 0] if alpha == "drop" and found.ndim == 3 else found
+    if samples == 2 and int(page.extrasamples[-1]) in ALPHA and alpha == "drop":
+        found = found[..., 0] if found.ndim == 3 else found
     native = np.ascontiguousarray(found, found.dtype.newbyteorder("="))
     return one_channel(native, path.name) if kind == "labels" else native
 
