@@ -23,6 +23,7 @@ from ecvl.image import Image
 from ecvl.io import (
     DicomRead,
     DicomSeries,
+    DicomWrite,
     ImRead,
     ImWrite,
     Info,
@@ -31,9 +32,11 @@ from ecvl.io import (
     NiftiWrite,
     Slide,
     dicom_series,
+    dicom_structures,
     info,
     open_slide,
     read,
+    suv,
     write,
 )
 from ecvl.process import *  # noqa: F403 - every processing function, under its name
@@ -48,6 +51,7 @@ __all__ = [
     "Dataset",
     "DicomRead",
     "DicomSeries",
+    "DicomWrite",
     "EcvlError",
     "FileError",
     "FormatError",
@@ -72,6 +76,7 @@ __all__ = [
     "Tensor",
     "augment",
     "dicom_series",
+    "dicom_structures",
     "from_nibabel",
     "from_sitk",
     "info",
@@ -79,6 +84,7 @@ __all__ = [
     "process",
     "read",
     "slices",
+    "suv",
     "to_nibabel",
     "to_sitk",
     "write",

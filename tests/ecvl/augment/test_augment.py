@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+import ecvl
 from ecvl import Image, Sample, augment
 from ecvl.augment.base import generator
 from ecvl.process import pull as pull_module
@@ -160,3 +161,43 @@ def test_random_numbers_are_these_on_every_machine() -> None:
     assert rng.random() == expected.random()
     streams = {generator(s, e, n, o).random() for s, e, n, o in np.ndindex(3, 3, 3, 3)}
     assert len(streams) == 81
+
+
+def test_one_of_picks_each_as_often() -> None:
+    turn = augment.OneOf([augment.Flip("x", p=1), augment.Flip("y", p=1), augment.Add()], p=0.9)
+    sample = Sample(Image(np.arange(4).reshape(2, 2), "yx"))
+    done = [turn(sample, seed=1, sample=n).history for n in range(600)]
+    names = [str({k: h[k] for k in ("op", "axes") if k in h}) for (h,) in filter(None, done)]
+    counts = [names.count(name) for name in sorted(set(names))]
+    assert len(counts) == 3 and min(counts) > 140 and max(counts) < 220
+    assert 30 < done.count(()) < 90
+
+
+def test_some_of_keeps_the_order_and_does_none_twice() -> None:
+    steps = [augment.Flip("x", p=1), augment.Add(), augment.Multiply(), augment.Salt()]
+    turn = augment.SomeOf(steps, (1, 3))
+    sample = Sample(Image(np.arange(4).reshape(2, 2), "yx"))
+    order = ["Flip", "Add", "Multiply", "Salt"]
+    seen = set()
+    for n in range(300):
+        names = [entry["op"] for entry in turn(sample, seed=1, sample=n).history]
+        assert names == [name for name in order if name in names]
+        seen.add(tuple(names))
+    assert len(seen) == 4 + 6 + 4
+
+
+def test_what_is_picked_does_not_move_what_follows() -> None:
+    sample = Sample(Image(np.arange(4).reshape(2, 2), "yx"))
+    angles = set()
+    for first in (augment.Flip(), augment.Flip(p=0)):
+        turn = augment.Sequential([augment.OneOf([first, first]), augment.Rotate()])
+        angles.add(turn(sample, seed=1).history[-1]["degrees"])
+    assert len(angles) == 1
+
+
+def test_rotation_around_a_place() -> None:
+    image = Image(np.arange(25).reshape(5, 5), "yx")
+    turned = augment.Rotate(90, centre=(0, 0), fill=-1)(image, seed=1).array
+    assert turned[0, 0] == 0 and (turned[1:, 1:] == -1).all()
+    with pytest.raises(ecvl.GeometryError, match="centre"):
+        augment.Rotate(centre=(1, 2, 3))(image, seed=1)

@@ -9,7 +9,7 @@ import scipy.ndimage
 
 from ecvl import Image
 from ecvl.grids import Grid
-from ecvl.process import warp as warp_module
+from ecvl.process import warping
 from ecvl.process.fields import Field, Map, composed
 from ecvl.process.pull import pull
 
@@ -135,12 +135,12 @@ def test_tall_volumes_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     matrix[:3, :3] = [[0.91, 0.11, 0.23], [-0.2, 0.8, 0.3], [0.33, -0.21, 0.93]]
     matrix[:3, 3] = 0.017, 0.3171, 0.137
     before = [pull(given, given.grid, matrix).array for given in (image, labels)]
-    monkeypatch.setattr(warp_module, "MOST_ROWS", 40)
+    monkeypatch.setattr(warping, "MOST_ROWS", 40)
     after = [pull(given, given.grid, matrix).array for given in (image, labels)]
     np.testing.assert_allclose(after[0], before[0], atol=1e-4)
     assert np.array_equal(after[1], before[1])
     # Beyond OpenCV's sizes altogether.
-    monkeypatch.setattr(warp_module, "MOST_ROWS", 4)
+    monkeypatch.setattr(warping, "MOST_ROWS", 4)
     after = [pull(given, given.grid, matrix).array for given in (image, labels)]
     np.testing.assert_allclose(after[0], before[0], atol=1e-4)
     assert np.array_equal(after[1], before[1])

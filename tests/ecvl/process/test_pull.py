@@ -151,3 +151,25 @@ def test_a_grid_of_absurd_size_is_refused():
     image = Image(np.zeros((4, 6, 6), np.int16), "zyx")
     with pytest.raises(GeometryError, match="check the spacing"):
         resample(image, spacing=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "int32", "int64", "float32", "float64"]
+)
+@pytest.mark.parametrize("axes", ["yx", "zyx"])
+def test_nearest_images_have_their_fill(dtype: str, axes: str) -> None:
+    image = Image(np.ones((4, 5, 6)[-len(axes) :], dtype), axes)
+    matrix = np.eye(4)
+    matrix[:2, 3] = (-2.4, 1.4) if axes == "yx" else (0, 0)
+    matrix[2, 3] = 0 if axes == "yx" else 1.4
+    matrix[0, 1] = 0.1
+    result = pull(image, image.grid, matrix, 7.0, interpolation="nearest").array
+    assert set(np.unique(result)) == {1, 7}
+
+
+def test_nearest_takes_a_negative_fill_beyond_opencvs_sizes() -> None:
+    image = Image(np.ones((1, 40000), np.int16), "yx")
+    matrix = np.eye(4)
+    matrix[0, 3] = 0.4 + 5
+    result = pull(image, image.grid, matrix, -9.0, interpolation="nearest").array
+    assert result[0, -6:].tolist() == [1, -9, -9, -9, -9, -9]

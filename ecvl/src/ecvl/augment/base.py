@@ -9,6 +9,8 @@ Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the 
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
@@ -19,12 +21,25 @@ from ecvl.process.pull import checked_fill
 from ecvl.sample import Sample
 from ecvl.serial import checked_pair, is_number, to_entry
 
+Streams = Callable[[int], np.random.Generator]
+Planned = tuple[int, "Operation"]
+
 
 class Augmentation:
     """Anything that can be called on images, labels and samples."""
 
-    def operations(self) -> tuple["Operation", ...]:
-        """Return the single operations that it is made of, in order."""
+    @property
+    def streams(self) -> int:
+        """How many streams of random numbers it may draw from."""
+        raise NotImplementedError
+
+    def plan(self, first: int, streams: Streams) -> list[Planned]:
+        """Return the single operations to be done, in order, each with the number of its stream.
+
+        Args:
+            first: the number of its first stream.
+            streams: from a number to the stream of random numbers.
+        """
         raise NotImplementedError
 
     @property
@@ -41,6 +56,18 @@ class Augmentation:
             {'op': 'Flip', 'axes': 'x', 'p': 1.0}
         """
         raise NotImplementedError
+
+    def to_text(self) -> str:
+        """Return the specification's text form, which `ecvl.augment.from_text` reads.
+
+        Example:
+            >>> from ecvl.augment import Rotate
+            >>> Rotate((-5, 5)).to_text()
+            'AugRotate angle=[-5,5]'
+        """
+        from ecvl.augment.text import to_text
+
+        return to_text(self)
 
     @overload
     def __call__(
@@ -100,9 +127,19 @@ class Operation(Augmentation):
 
     p: float
 
-    def operations(self) -> tuple["Operation", ...]:
+    @property
+    def chance(self) -> float:
+        """The probability that it is asked to do anything."""
+        return self.p
+
+    @property
+    def streams(self) -> int:
+        """One."""
+        return 1
+
+    def plan(self, first: int, streams: Streams) -> list[Planned]:
         """Return itself."""
-        return (self,)
+        return [(first, self)]
 
     def to_json(self) -> dict[str, Any]:
         """Return its name and fields."""
@@ -117,11 +154,7 @@ class Operation(Augmentation):
             >>> CoarseDropout.range_names()
             ('amount', 'size')
         """
-        return tuple(
-            field.name
-            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-            if field.type == tuple[float, float]
-        )
+        return _range_names(cls)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         self._check()
@@ -144,6 +177,12 @@ class Operation(Augmentation):
         if not is_number(self.p) or not 0 <= self.p <= 1:
             raise ParameterError(f"expected a probability p from 0 to 1, received {self.p!r}")
         object.__setattr__(self, "p", float(self.p))
+
+
+@functools.cache
+def _range_names(cls: Any) -> tuple[str, ...]:
+    fields = dataclasses.fields(cls)
+    return tuple(field.name for field in fields if field.type == tuple[float, float])
 
 
 def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.Generator:

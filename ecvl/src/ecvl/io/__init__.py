@@ -1,7 +1,14 @@
 """Reading and writing: one registry of formats, one file a format."""
 
 from ecvl.io import metaimage, nrrd, tiff
-from ecvl.io.dicom import DicomRead, DicomSeries, dicom_series
+from ecvl.io.dicom import (
+    DicomRead,
+    DicomSeries,
+    DicomWrite,
+    dicom_series,
+    dicom_structures,
+    suv,
+)
 from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.pictures import ImRead, ImWrite
@@ -12,6 +19,7 @@ __all__ = [
     "FORMATS",
     "DicomRead",
     "DicomSeries",
+    "DicomWrite",
     "Format",
     "ImRead",
     "ImWrite",
@@ -21,11 +29,13 @@ __all__ = [
     "NiftiWrite",
     "Slide",
     "dicom_series",
+    "dicom_structures",
     "info",
     "metaimage",
     "nrrd",
     "open_slide",
     "read",
+    "suv",
     "tiff",
     "write",
 ]

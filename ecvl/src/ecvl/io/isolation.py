@@ -30,6 +30,7 @@ SECONDS = 60.0
 # The only code that a child runs: name to module and function, `(content, **params) -> array|JSON`.
 TASKS = {
     "deep": "ecvl.io.deep:decode",
+    "dicom": "ecvl.io.dicom.decoders:decode_in_time",
     "slide": "ecvl.io.slide_reader:answer",
     "crash": "ecvl.io.isolation:_crash",
 }

@@ -9,12 +9,13 @@ Held by `tests/ecvl/process/test_fields.py` against scipy.interpolate and brute 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecvl.affines import Affine
+from ecvl.grids import Grid
 
 Floats = NDArray[np.float64]
 
@@ -157,6 +158,14 @@ class Map:
         spans = np.abs(self.matrix[:3, :3] @ np.diag(np.abs(self.field.step)))
         steps = np.maximum(1.0, spans.max(axis=1) / REFINEMENT)
         return Map(matrix, _sampled(old_shape, steps, matrix, self.sources))
+
+
+class Bend(NamedTuple):
+    """A move that no affine holds: the grids before and after it, and the way back to before."""
+
+    before: Grid
+    after: Grid
+    way: Map
 
 
 def composed(stages: Sequence[Affine | Field], shape: Sequence[int]) -> Map:

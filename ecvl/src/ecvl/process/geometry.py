@@ -21,6 +21,7 @@ from ecvl.grids import (
     resized,
 )
 from ecvl.image import Image, require_kind
+from ecvl.process.fields import Bend, Field, Map
 from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
 from ecvl.process.registry import processing
 from ecvl.sample import Sample
@@ -98,11 +99,13 @@ def resample(
         wanted: tuple[float | None, ...] = per_axis(spacing, image, "spacing")
         if any(s is not None and not 0 < s < np.inf for s in wanted):
             raise ParameterError(f"expected spacing above 0 mm, received {spacing!r}")
-        return pull(image, *resampled(image.grid, (None, *wanted)[-3:]), "edge", interpolation)
+        return pull(
+            image, *resampled(image.grid, (None, *wanted)[-3:]), "edge", interpolation=interpolation
+        )
     sizes: tuple[int, ...] = per_axis(shape or (), image, "shape")
     if any(not isinstance(n, int | np.integer) or n < 1 for n in sizes):
         raise ParameterError(f"expected a shape of whole numbers above 0, received {shape!r}")
-    return pull(image, *resized(image.grid, (1, *sizes)[-3:]), "edge", interpolation)
+    return pull(image, *resized(image.grid, (1, *sizes)[-3:]), "edge", interpolation=interpolation)
 
 
 @processing("any", "same", geometry="follows")
@@ -247,7 +250,27 @@ def onto(
         array([[1, 2]])
     """
     matrix = index_matrix(image.grid, grid)
-    return pull(image, grid, matrix, checked_fill(fill), interpolation)
+    return pull(image, grid, matrix, checked_fill(fill), interpolation=interpolation)
+
+
+def unbent(image: Image, bend: Bend, back: Map) -> Image:
+    """Return an image on the grid before a bend, undone by its inverse.
+
+    Example:
+        >>> import numpy as np
+        >>> image = Image(np.array([[1, 2, 3]]), "yx")
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 1
+        >>> bend = Bend(image.grid, image.grid, Map(shift))
+        >>> np.asarray(unbent(image, bend, bend.way.inverse((1, 1, 3))))
+        array([[1, 1, 2]])
+    """
+    lead = index_matrix(image.grid, bend.after)
+    field = back.field
+    if field is not None:
+        turned = np.einsum("ij,jzyx->izyx", lead[:3, :3], field.coefficients)
+        field = Field(turned, field.start, field.step, field.degree)
+    return pull(image, bend.before, lead @ back.matrix, field=field)
 
 
 def per_axis(values: Sequence[Value] | Value | None, image: Image, name: str) -> tuple[Value, ...]:

@@ -2,7 +2,7 @@
 
 * Whole-voxel permutations, flips, shifts, crops and pads are index operations: values are copied.
 * Everything else is one interpolation in index space, so that no library has to hold our affine:
-  linear for images unless asked otherwise, nearest for labels (`ecvl.process.warp`).
+  linear for images unless asked otherwise, nearest for labels (`ecvl.process.warping`).
 * A 2-D image is a volume one slice thick, so both give the same numbers.
 * An interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
 * The data type stays; integers are rounded and saturate.
@@ -22,7 +22,7 @@ from ecvl.grids import Grid, is_index_operation
 from ecvl.image import Image
 from ecvl.process.fields import Field, Map
 from ecvl.process.volumes import separated, stacked
-from ecvl.process.warp import stays_in_plane, warped_planes, warped_volume
+from ecvl.process.warping import stays_in_plane, warped_planes, warped_volume
 
 Fill = float | Literal["edge"] | None
 Interpolation = Literal["nearest", "linear", "cubic"]
@@ -41,8 +41,8 @@ def pull(
     grid: Grid,
     matrix: Affine,
     fill: Fill = None,
-    interpolation: Interpolation | None = None,
     field: Field | None = None,
+    interpolation: Interpolation | None = None,
 ) -> Image:
     """Return `image` on `grid`.
 
@@ -52,10 +52,10 @@ def pull(
         matrix: 4x4 from voxel indices x, y, z of `grid` to those of `image`.
         fill: what stands where the image does not reach: a number, "edge" for the nearest voxel, or
             `None` for the low end of the value range. Labels are filled with 0, always.
-        interpolation: "nearest", "linear" or "cubic" (B-splines); linear for images by default.
-            Labels take the nearest voxel, always.
         field: displacements over `grid`, in voxels of `image`, that are added to what the matrix
             gives.
+        interpolation: "nearest", "linear" or "cubic" (B-splines); linear for images by default.
+            Labels take the nearest voxel, always.
 
     Raises:
         GeometryError: a 2-D image would have to leave its plane, or the grid is absurdly large.
@@ -74,8 +74,9 @@ def pull(
             f"expected a grid of at most {MOST_VOXELS:,} voxels, received one of "
             f"{' x '.join(f'{size:,}' for size in grid.shape)}; check the spacing, in mm"
         )
-    flat = "z" not in image.axes
-    if flat and (grid.shape[0] != 1 or not np.allclose(matrix[2], (0, 0, 1, 0), atol=1e-3)):
+    a, b, c, d = matrix[2].tolist()
+    leaves = max(abs(a), abs(b), abs(c - 1), abs(d)) > 1e-3 or grid.shape[0] != 1
+    if "z" not in image.axes and leaves:
         raise GeometryError(
             "expected a 2-D image to stay in its plane, received a grid that leaves it; "
             "give it a z axis first: Image(array[None], axes='zyx')"
@@ -91,7 +92,7 @@ def pull(
         moved = _indexed(image, grid.shape, np.rint(matrix).astype(int), fill)
     else:
         moved = _interpolated(image, grid, Map(matrix, field), fill, method)
-    return image.regridded(moved, grid.affine)
+    return image.with_array(moved, np.array(grid.affine, np.float64))
 
 
 def checked_fill(fill: Any) -> Fill:

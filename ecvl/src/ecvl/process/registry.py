@@ -31,6 +31,8 @@ class Entry:
         dtype: "same" as the input's, "float" for a real type of at least 32 bits, or its "own".
         each: whether every channel and time point is worked on alone.
         ranks: the numbers of spatial axes that it takes.
+        least: the fewest voxels along an axis (z may always have one).
+        channels: how many the image must have; any, or none at all, for 0.
     """
 
     function: Callable[..., Any]
@@ -40,6 +42,8 @@ class Entry:
     dtype: Type
     each: bool
     ranks: tuple[int, ...]
+    least: int
+    channels: int
 
     @property
     def name(self) -> str:
@@ -58,6 +62,8 @@ def processing(
     dtype: Type = "same",
     each: bool = True,
     ranks: tuple[int, ...] = (2, 3),
+    least: int = 1,
+    channels: int = 0,
 ) -> Callable[[Function], Function]:
     """Enter a function into the table.
 
@@ -67,7 +73,7 @@ def processing(
     """
 
     def enter(function: Function) -> Function:
-        entry = Entry(function, takes, gives, geometry, dtype, each, ranks)
+        entry = Entry(function, takes, gives, geometry, dtype, each, ranks, least, channels)
         FUNCTIONS[entry.name] = entry
         return function
 

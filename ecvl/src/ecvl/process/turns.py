@@ -168,7 +168,7 @@ def rotate(
         raise GeometryError(f"a 2-D image turns around 'z' only, received axis={axis!r}")
     require_straight(image, "a rotation")
     change = _turned(image.grid, float(degrees), axis, expand)
-    return pull(image, *change, checked_fill(fill), interpolation)
+    return pull(image, *change, checked_fill(fill), interpolation=interpolation)
 
 
 @processing("any", "same", geometry="follows")

@@ -37,7 +37,7 @@ def stays_in_plane(way: Map, old: Shape, new: Shape) -> bool:
     return bool(old[0] == new[0] and still < 1e-9 and (way.field is None or way.field.is_flat))
 
 
-def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, labels: bool) -> Array:
+def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, nearest: bool) -> Array:
     """Return an array whose every y-x plane went through a map that stays in plane.
 
     Args:
@@ -46,32 +46,33 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, labe
         new: the new grid's sizes z, y, x.
         way: from new voxel indices to old ones.
         fill: a number, or "edge".
-        labels: nearest voxels instead of linear interpolation.
+        nearest: take nearest voxels instead of interpolating linearly.
     """
     old_y, old_x = (array.shape[axes.index(letter)] for letter in "yx")
     quick = max(old_y, old_x, *new[1:]) <= MOST_ROWS
-    source, back = _prepared(array, labels, quick)
-    if not quick or (source.dtype == np.float64 and not labels):
+    source, back = _prepared(array, nearest, quick)
+    if not quick or (source.dtype == np.float64 and not nearest):
         look = _Look(way, (1, old_y, old_x), new, np.float64)
         maps = look.slice(0)
-        flat = in_planes(source, axes, lambda plane: _gathered_plane(plane, maps, fill, labels))
+        value = None if fill == "edge" else _value(fill, source.dtype, array.dtype, nearest)
+        flat = in_planes(source, axes, lambda plane: _gathered_plane(plane, maps, value, nearest))
         return np.asarray(back(flat))
     import cv2
 
     matrix = way.matrix[[0, 1]][:, [0, 1, 3]]
-    straight = way.field is None and not labels
+    straight = way.field is None and not nearest
     outside: Array | None
     if straight:
         outside = _outside(matrix, (old_y, old_x), new[1:])
     else:
         x, y, _, inside = _Look(way, (1, old_y, old_x), new, np.float32).slice(0)
         outside = None if inside is None else (~inside).view(np.uint8)
-        if labels:
+        if nearest:
             x, y = _nearest(x, old_x), _nearest(y, old_y)
-    method = cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR
+    method = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     if fill == "edge":
         outside = None
-    value = None if outside is None else _value(fill, source.dtype, array.dtype, labels)
+    value = None if outside is None else _value(fill, source.dtype, array.dtype, nearest)
 
     def warp(plane: Array) -> Array:
         if straight:
@@ -91,28 +92,28 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, labe
     return np.asarray(back(in_planes(source, axes, warp)))
 
 
-def warped_volume(volume: Array, new: Shape, way: Map, fill: Any, labels: bool) -> Array:
+def warped_volume(volume: Array, new: Shape, way: Map, fill: Any, nearest: bool) -> Array:
     """Return a volume after any map; arguments as `warped_planes`."""
     old: Shape = volume.shape
     quick = max(2 * old[1], old[2], *new) <= MOST_ROWS
-    if not labels and volume.dtype.itemsize <= 2:
+    if not nearest and volume.dtype.itemsize <= 2:
         from ecvl.process.pull import in_type
 
-        wide = warped_volume(volume.astype(np.float32), new, way, fill, labels)
+        wide = warped_volume(volume.astype(np.float32), new, way, fill, nearest)
         return in_type(wide, volume.dtype)
-    source, back = _prepared(volume, labels, quick)
-    slow = not quick or (source.dtype == np.float64 and not labels)
+    source, back = _prepared(volume, nearest, quick)
+    slow = not quick or (source.dtype == np.float64 and not nearest)
     look = _Look(way, old, new, np.float64 if slow else np.float32)
     result = np.empty(new, source.dtype)
     stacked = np.ascontiguousarray(source)
-    value = None if fill == "edge" else _value(fill, source.dtype, volume.dtype, labels)
+    value = None if fill == "edge" else _value(fill, source.dtype, volume.dtype, nearest)
     for z in range(new[0]):
         maps = look.slice(z)
         plane = result[z]
         if slow:
-            plane[...] = _gathered(stacked, maps, labels)
+            plane[...] = _gathered(stacked, maps, nearest)
         else:
-            _two_looks(stacked, *maps[:3], plane, labels)
+            _two_looks(stacked, *maps[:3], plane, nearest)
         if maps[3] is not None and value is not None:
             np.copyto(plane, value, where=~maps[3])
     return np.asarray(back(result))
@@ -172,12 +173,12 @@ class _Look:
             del self._nodes[node]
 
 
-def _two_looks(stack: Array, x: Array, y: Array, z: Array, result: Array, labels: bool) -> None:
+def _two_looks(stack: Array, x: Array, y: Array, z: Array, result: Array, nearest: bool) -> None:
     """Fill a plane from a volume whose slices stand below each other; x, y, z may be changed."""
     import cv2
 
     depth, height, width = stack.shape
-    if labels:
+    if nearest:
         x, y, z = _nearest(x, width), _nearest(y, height), _nearest(z, depth)
         lowest, highest = int(z.min()), int(z.max())
     else:
@@ -190,11 +191,11 @@ def _two_looks(stack: Array, x: Array, y: Array, z: Array, result: Array, labels
             place = (part,) if axis == 0 else (slice(None), part)
             block = np.empty_like(result[place])
             maps = [np.ascontiguousarray(index[place]) for index in (x, y, z)]
-            _two_looks(stack, maps[0], maps[1], maps[2], block, labels)
+            _two_looks(stack, maps[0], maps[1], maps[2], block, nearest)
             result[place] = block
         return
     rows = stack[lowest : highest + 1].reshape(-1, width)
-    if labels:
+    if nearest:
         y += (z - lowest) * height
         cv2.remap(rows, x, y, cv2.INTER_NEAREST, dst=result, borderMode=cv2.BORDER_REPLICATE)
         return
@@ -214,19 +215,19 @@ def _two_looks(stack: Array, x: Array, y: Array, z: Array, result: Array, labels
     result += upper
 
 
-def _gathered_plane(plane: Array, maps: Any, fill: Any, labels: bool) -> Array:
+def _gathered_plane(plane: Array, maps: Any, value: Any, nearest: bool) -> Array:
     channels = plane.reshape(*plane.shape[:2], -1)
-    parts = [_gathered(channels[None, ..., c], maps, labels) for c in range(channels.shape[2])]
+    parts = [_gathered(channels[None, ..., c], maps, nearest) for c in range(channels.shape[2])]
     result = np.stack(parts, axis=-1).reshape(*parts[0].shape, *plane.shape[2:])
-    if maps[3] is not None and fill != "edge":
-        result[~maps[3]] = fill
+    if maps[3] is not None and value is not None:
+        result[~maps[3]] = value
     return result
 
 
-def _gathered(volume: Array, maps: Any, labels: bool) -> Array:
+def _gathered(volume: Array, maps: Any, nearest: bool) -> Array:
     """Return the values at float64 indices x, y, z."""
     places = list(zip(maps[2::-1], volume.shape, strict=True))
-    if labels:
+    if nearest:
         z, y, x = (_nearest(index, size).astype(np.intp) for index, size in places)
         return np.asarray(volume[z, y, x])
     result = np.zeros(maps[0].shape, volume.dtype)
@@ -255,10 +256,10 @@ def _nearest(index: Array, size: int) -> Array:
     return np.minimum(index, size - 1, out=index)
 
 
-def _prepared(array: Array, labels: bool, quick: bool) -> tuple[Array, Any]:
+def _prepared(array: Array, nearest: bool, quick: bool) -> tuple[Array, Any]:
     """Return an array in a type that OpenCV takes, and a function that leads back."""
     dtype = array.dtype
-    if labels:
+    if nearest:
         size = dtype.itemsize
         bits = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}[size]
         return array.view(bits), lambda result: result.view(dtype)
@@ -278,12 +279,12 @@ def _prepared(array: Array, labels: bool, quick: bool) -> tuple[Array, Any]:
     return array.astype(working_type(dtype)), lambda result: in_type(result, dtype)
 
 
-def _value(fill: Any, source: np.dtype[Any], dtype: np.dtype[Any], labels: bool) -> Any:
+def _value(fill: Any, source: np.dtype[Any], dtype: np.dtype[Any], nearest: bool) -> Any:
     """Return a fill in the type that a source was prepared in."""
     from ecvl.process.pull import in_type
 
-    if labels:
-        return source.type(0)
+    if nearest:
+        return in_type(np.array(fill), dtype).view(source)
     if source == dtype or source.kind == "f":
         return in_type(np.array(fill), source)
     return in_type(np.array(fill), dtype).view(source) ^ SIGN_BIT[dtype.itemsize]
