@@ -200,5 +200,11 @@ SEEDS: dict[str, Seed] = {
     "dicom implicit": _dicom("MR_small_implicit.dcm"),
     "dicom deflated": _dicom("image_dfl.dcm"),
     "dicom structures": _dicom("rtstruct.dcm"),
+    "dicom jpeg": _dicom("SC_rgb_jpeg_dcmtk.dcm"),
+    "dicom jpeg lossless": _dicom("SC_rgb_jpeg_gdcm.dcm"),
+    "dicom jpeg-ls": _dicom("MR_small_jpeg_ls_lossless.dcm"),
+    "dicom frames": _dicom("SC_rgb_rle_2frame.dcm"),
+    "dicom dose": _dicom("rtdose.dcm"),
+    "dicom segmentation": _dicom("liver_1frame.dcm"),
     "dicom colour": _dicom("SC_rgb_small_odd.dcm"),
 }  # fmt: skip
