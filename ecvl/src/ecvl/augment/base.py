@@ -9,6 +9,7 @@ Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, overload
 
@@ -153,11 +154,7 @@ class Operation(Augmentation):
             >>> CoarseDropout.range_names()
             ('amount', 'size')
         """
-        return tuple(
-            field.name
-            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-            if field.type == tuple[float, float]
-        )
+        return _range_names(cls)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         self._check()
@@ -180,6 +177,12 @@ class Operation(Augmentation):
         if not is_number(self.p) or not 0 <= self.p <= 1:
             raise ParameterError(f"expected a probability p from 0 to 1, received {self.p!r}")
         object.__setattr__(self, "p", float(self.p))
+
+
+@functools.cache
+def _range_names(cls: Any) -> tuple[str, ...]:
+    fields = dataclasses.fields(cls)
+    return tuple(field.name for field in fields if field.type == tuple[float, float])
 
 
 def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.Generator:

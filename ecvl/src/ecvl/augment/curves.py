@@ -90,7 +90,7 @@ def curved(
 
         patterns = np.arange(1 << bits, dtype=f"u{array.dtype.itemsize}")
         table = _directly(patterns.view(array.dtype), low, high, curve)
-        flat = np.ascontiguousarray(array).view(patterns.dtype).reshape(-1, array.shape[-1])
+        flat = np.ascontiguousarray(array).view(patterns.dtype).reshape(1, -1)
         found = cv2.LUT(flat, table.view(patterns.dtype).reshape(1, -1))
         return np.asarray(found.view(array.dtype).reshape(array.shape))
     result = np.empty(array.shape, array.dtype)

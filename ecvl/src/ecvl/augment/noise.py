@@ -201,7 +201,7 @@ def _sum(image: Image, noise: NDArray[np.int16]) -> NDArray[Any]:
     import cv2
 
     low, high = image.value_range
-    flat = image.array.reshape(-1, image.shape[-1])
+    flat = image.array.reshape(1, -1)
     whole = np.ascontiguousarray(np.broadcast_to(noise, image.shape)).reshape(flat.shape)
     kinds = {"uint8": cv2.CV_8U, "int8": cv2.CV_8S, "uint16": cv2.CV_16U, "int16": cv2.CV_16S}
     result = np.asarray(cv2.add(flat, whole, dtype=kinds[image.dtype.name]))

@@ -13,6 +13,7 @@ from ecvl.io.lazy import LazyImage
 from ecvl.io.nifti import NiftiRead, NiftiWrite
 from ecvl.io.pictures import ImRead, ImWrite
 from ecvl.io.registry import FORMATS, Format, Info, info, read, write
+from ecvl.io.slides import Slide, open_slide
 
 __all__ = [
     "FORMATS",
@@ -26,11 +27,13 @@ __all__ = [
     "LazyImage",
     "NiftiRead",
     "NiftiWrite",
+    "Slide",
     "dicom_series",
     "dicom_structures",
     "info",
     "metaimage",
     "nrrd",
+    "open_slide",
     "read",
     "suv",
     "tiff",

@@ -57,7 +57,7 @@ class Worker:
         self._owner = 0
         self._ending: Any = None
 
-    def call(self, task: str, name: str, content: bytes = b"", **params: Any) -> Any:
+    def call(self, task: str, name: str, content: bytes = b"", /, **params: Any) -> Any:
         """Run a task of `TASKS` in the child.
 
         Args:

@@ -256,8 +256,25 @@ def picture_write(path: Path, image: Image, row: Picture, quality: int | None = 
 def _opened(path: Path, row: Picture) -> Iterator[Any]:
     # The plug-in itself and not `PIL.Image.open`: that would try other formats, and count pixels
     # by a setting of the whole process.
-    with opened_plain(path) as stream, decoding(path), _plugin(row)(stream) as opened:
+    with opened_plain(path) as stream, decoding(path), _limited(row, path)(stream) as opened:
         yield opened
+
+
+def _limited(row: Picture, path: Path) -> Callable[[Any], Any]:
+    """The plug-in, refusing a size as it learns of it: GIF's canvas grows frame by frame."""
+
+    class Limited(_plugin(row)):  # type: ignore[misc]
+        @property
+        def _size(self) -> tuple[int, int]:
+            found: tuple[int, int] = self.__dict__["checked_size"]
+            return found
+
+        @_size.setter
+        def _size(self, size: tuple[int, int]) -> None:
+            require_sensible(size[0] * size[1] * 4, path)
+            self.__dict__["checked_size"] = size
+
+    return Limited
 
 
 def _plugin(row: Picture) -> Callable[[Any], Any]:

@@ -74,8 +74,9 @@ def pull(
             f"expected a grid of at most {MOST_VOXELS:,} voxels, received one of "
             f"{' x '.join(f'{size:,}' for size in grid.shape)}; check the spacing, in mm"
         )
-    flat = "z" not in image.axes
-    if flat and (grid.shape[0] != 1 or not np.allclose(matrix[2], (0, 0, 1, 0), atol=1e-3)):
+    a, b, c, d = matrix[2].tolist()
+    leaves = max(abs(a), abs(b), abs(c - 1), abs(d)) > 1e-3 or grid.shape[0] != 1
+    if "z" not in image.axes and leaves:
         raise GeometryError(
             "expected a 2-D image to stay in its plane, received a grid that leaves it; "
             "give it a z axis first: Image(array[None], axes='zyx')"
@@ -91,7 +92,7 @@ def pull(
         moved = _indexed(image, grid.shape, np.rint(matrix).astype(int), fill)
     else:
         moved = _interpolated(image, grid, Map(matrix, field), fill, method)
-    return image.regridded(moved, grid.affine)
+    return image.with_array(moved, np.array(grid.affine, np.float64))
 
 
 def checked_fill(fill: Any) -> Fill:
