@@ -89,9 +89,11 @@ class AverageBlur(Intensity):
             image.axes,
             lambda plane: cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE),
         )
-        low, high = image.value_range
-        # A running sum in float32 may end a little outside.
-        return image.with_array(in_type(np.clip(values, low, high), image.dtype))
+        if values.dtype.kind == "f":
+            # A running sum in float32 may end a little outside.
+            low, high = image.value_range
+            np.clip(values, low, high, out=values)
+        return image.with_array(in_type(values, image.dtype))
 
 
 @dataclass(frozen=True)

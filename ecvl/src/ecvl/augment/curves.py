@@ -3,6 +3,8 @@
 On whole numbers of at most 16 bits the curve becomes a table that is looked up.
 """
 
+import functools
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -86,18 +88,43 @@ def curved(
     """
     bits = 8 * array.dtype.itemsize
     if array.dtype.kind in "iu" and (bits == 8 or (bits == 16 and array.size > 1 << 15)):
-        import cv2
-
         patterns = np.arange(1 << bits, dtype=f"u{array.dtype.itemsize}")
         table = _directly(patterns.view(array.dtype), low, high, curve)
-        flat = np.ascontiguousarray(array).view(patterns.dtype).reshape(1, -1)
-        found = cv2.LUT(flat, table.view(patterns.dtype).reshape(1, -1))
-        return np.asarray(found.view(array.dtype).reshape(array.shape))
+        return looked_up(array, table)
     result = np.empty(array.shape, array.dtype)
     values, out = np.ascontiguousarray(array).reshape(-1), result.reshape(-1)
     for place in blocks(values.size):
         out[place] = _directly(values[place], low, high, curve)
     return result
+
+
+def looked_up(array: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+    """Return what a table of 2**8 or 2**16 entries says of each bit pattern of an array.
+
+    Example:
+        >>> looked_up(np.array([[1, 3]], np.uint8), np.arange(256, dtype=np.uint8)[::-1])
+        array([[254, 252]], dtype=uint8)
+    """
+    import cv2
+
+    words, bits = np.ascontiguousarray(table), np.dtype(f"u{array.dtype.itemsize}")
+    if array.dtype.itemsize == 1 and (translate := _translate()) is not None:
+        result = array.copy(order="C")
+        translate(result.reshape(-1).view(bits).data, words.view(bits).data, True)
+        return result
+    flat = np.ascontiguousarray(array).view(bits).reshape(1, -1)
+    found = np.asarray(cv2.LUT(flat, words.view(bits).reshape(1, -1)))
+    return found.view(array.dtype).reshape(array.shape)
+
+
+@functools.cache
+def _translate() -> Callable[[memoryview, memoryview, bool], Any] | None:
+    """Return StringZilla's look-up in tables of 8 bits, eight times as quick, where installed."""
+    try:
+        translate = importlib.import_module("stringzilla").translate
+    except ImportError:
+        return None
+    return lambda values, table, inplace: translate(values, table, inplace=inplace)
 
 
 def _directly(
@@ -307,6 +334,8 @@ class HistogramEqualization(Intensity):
         low, high = image.value_range
         places = channel_places(image)
         if not self.by_channel and len(places) == 3:
+            if image.dtype == np.uint8 and (low, high) == (0, 255) and image.axes[-1] == "c":
+                return image.with_array(_equalised_colours(image.array))
             kind = working_type(image.dtype)
             luminance = np.zeros(image.array[places[0]].shape, kind)
             for place, weight in zip(places, LUMINANCE, strict=True):
@@ -321,6 +350,15 @@ class HistogramEqualization(Intensity):
         for place in places:
             result[place] = equalised(image.array[place], low, high)
         return image.with_array(result)
+
+
+def _equalised_colours(array: NDArray[np.uint8]) -> NDArray[Any]:
+    import cv2
+
+    split = cv2.cvtColor(array.reshape(-1, *array.shape[-2:]), cv2.COLOR_RGB2YCrCb)
+    if np.ptp(split[..., 0]):
+        split[..., 0] = cv2.equalizeHist(np.ascontiguousarray(split[..., 0]))
+    return np.asarray(cv2.cvtColor(split, cv2.COLOR_YCrCb2RGB).reshape(array.shape))
 
 
 def equalised(array: NDArray[Any], low: float, high: float) -> NDArray[Any]:

@@ -62,6 +62,29 @@ class Source:
             found[doubtful] = self._fractions(len(doubtful)) < rest
         return found
 
+    def either(self, chance: float, count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return two sets of `count` places that have none in common, each of half the chance.
+
+        Example:
+            >>> first, second = Source(np.random.Generator(np.random.Philox(1))).either(1, 9)
+            >>> bool((first ^ second).all())
+            True
+        """
+        halves = self.halves(count)
+        step = int(np.floor(chance / 2 * TABLE_SIZE))
+        rest = chance / 2 * TABLE_SIZE - step
+        found = []
+        for numbers in (halves, ~halves):
+            if step >= TABLE_SIZE // 2:
+                chosen = numbers < np.uint16(TABLE_SIZE // 2)
+            else:
+                chosen = numbers < np.uint16(step)
+                if rest:
+                    doubtful = np.flatnonzero(numbers == step)
+                    chosen[doubtful] = self._fractions(len(doubtful)) < rest
+            found.append(chosen)
+        return found[0], found[1]
+
     def choices(
         self, cumulative: NDArray[np.float64], values: NDArray[Any], count: int
     ) -> NDArray[Any]:
@@ -80,12 +103,11 @@ class Source:
         import cv2
 
         last = len(values) - 1
-        edges = np.arange(TABLE_SIZE + 1) / TABLE_SIZE
-        places = np.searchsorted(cumulative, edges, side="right")
-        lowest, highest = places[:-1], np.searchsorted(cumulative, edges[1:], side="left")
-        table = values[np.minimum(lowest, last)]
+        places = np.clip(cumulative[:last] * TABLE_SIZE, 0, TABLE_SIZE)
+        firsts = np.ceil(places).astype(np.intp)
+        table = np.repeat(values, np.diff(firsts, prepend=0, append=TABLE_SIZE))
         unsettled = np.nan if table.dtype == np.float32 else np.int16(-(1 << 15))
-        table[lowest != highest] = unsettled
+        table[firsts[firsts > places] - 1] = unsettled
         halves = self.halves(count)
         word = np.float32 if table.dtype == np.float32 else np.uint16
         found = cv2.LUT(halves.reshape(1, -1), table.view(word).reshape(1, -1))

@@ -132,7 +132,8 @@ class _Look:
         self._field = way.field
         if way.field is not None:
             self._bases = way.field.bases(new)
-            self._coefficients = way.field.coefficients.astype(np.float32)
+            coefficients = way.field.coefficients.astype(np.float32)
+            self._coefficients = coefficients[: 2 if way.field.is_flat else 3]
 
     def slice(self, z: int) -> tuple[Array, Array, Array, Array | None]:
         """Return the old x, y, z of a new slice, and where they are inside, or `None` if all are.
@@ -147,7 +148,7 @@ class _Look:
         if self._field is not None:
             for node in np.flatnonzero(self._bases[0][z]).tolist():
                 weight = self._bases[0][z, node]
-                for index, beside in zip(indices, self._displaced(node), strict=True):
+                for index, beside in zip(indices, self._displaced(node), strict=False):
                     index += beside if weight == 1 else beside * weight
             self._forget(z)
         inside: Array | None = None
