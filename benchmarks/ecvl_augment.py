@@ -574,13 +574,21 @@ def main() -> None:
     cv2.setNumThreads(1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     wanted = set(filter(None, chosen.only.split(",")))
+    results = chosen.out / "ecvl_augment.json"
     rows = measured(chosen.rounds, wanted)
+    if wanted and results.exists():
+        # The chosen rows take the place of those of an earlier run.
+        again = {(row["augmentation"], row["image"]): row for row in rows}
+        before = json.loads(results.read_text())
+        rows = [again.get((row["augmentation"], row["image"]), row) for row in before]
+        known = {(row["augmentation"], row["image"]) for row in rows}
+        rows += [row for key, row in again.items() if key not in known]
+    rows.sort(key=lambda row: (row["image"], row["augmentation"]))
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, OpenCV {cv2.__version__}"
     text = table(rows, machine)
     print(text.split("\n\n")[-1])
-    if not wanted:
-        (chosen.out / "ecvl_augment.json").write_text(json.dumps(rows, indent=1) + "\n")
-        (chosen.out / "ecvl_augment.md").write_text(text)
+    results.write_text(json.dumps(rows, indent=1) + "\n")
+    results.with_suffix(".md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,9 @@ class MedianBlur(Intensity):
 def _gaussian(plane: Array, sigmas: list[float]) -> Array:
     import cv2
 
-    sides = [2 * int(np.ceil(GAUSSIAN_REACH * sigma)) + 1 for sigma in sigmas]
+    # Weights of 8 bits end at three deviations.
+    reach = 3 if plane.dtype == np.uint8 else GAUSSIAN_REACH
+    sides = [2 * int(np.ceil(reach * sigma)) + 1 for sigma in sigmas]
     y, x = (sigma if sigma >= LEAST_SIGMA else 0 for sigma in sigmas)
     if not x and not y:
         return plane.copy()

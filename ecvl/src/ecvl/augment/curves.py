@@ -55,7 +55,7 @@ class Curve(Intensity):
         low, high = image.value_range
         mean = 0.0
         if self.needs_mean:
-            mean = (float(image.array.mean(dtype=np.float64)) - low) / (high - low)
+            mean = (_mean(image.array) - low) / (high - low)
         if not isinstance(amount, list):
             return image.with_array(
                 curved(image.array, low, high, lambda unit: self.curve(unit, amount, mean))
@@ -69,6 +69,15 @@ class Curve(Intensity):
                 lambda unit, one=one: self.curve(unit, one, mean),  # type: ignore[misc]
             )
         return image.with_array(result)
+
+
+def _mean(array: NDArray[Any]) -> float:
+    import cv2
+
+    if (array.dtype.itemsize > 2 and array.dtype != np.float32) or array.dtype == np.float16:
+        return float(array.mean(dtype=np.float64))
+    # OpenCV sums in float64 too, without converting first.
+    return float(cv2.mean(array.reshape(1, -1))[0])
 
 
 def curved(
@@ -94,7 +103,9 @@ def curved(
     result = np.empty(array.shape, array.dtype)
     values, out = np.ascontiguousarray(array).reshape(-1), result.reshape(-1)
     for place in blocks(values.size):
-        out[place] = _directly(values[place], low, high, curve)
+        found = _directly(values[place], low, high, curve, out[place])
+        if found.base is not result:
+            out[place] = found
     return result
 
 
@@ -128,10 +139,18 @@ def _translate() -> Callable[[memoryview, memoryview, bool], Any] | None:
 
 
 def _directly(
-    values: NDArray[Any], low: float, high: float, curve: Callable[[Floats], Floats]
+    values: NDArray[Any],
+    low: float,
+    high: float,
+    curve: Callable[[Floats], Floats],
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
+    """Return values after the curve, in `out` if they are computed in its type."""
     kind = working_type(values.dtype)
-    unit = np.clip(values, low, high, dtype=kind)
+    if out is not None and out.dtype == kind:
+        unit = np.clip(values, low, high, out=out)
+    else:
+        unit = np.clip(values, low, high, dtype=kind)
     if low:
         unit -= kind(low)
     if high - low != 1:
@@ -356,8 +375,7 @@ def _equalised_colours(array: NDArray[np.uint8]) -> NDArray[Any]:
     import cv2
 
     split = cv2.cvtColor(array.reshape(-1, *array.shape[-2:]), cv2.COLOR_RGB2YCrCb)
-    if np.ptp(split[..., 0]):
-        split[..., 0] = cv2.equalizeHist(np.ascontiguousarray(split[..., 0]))
+    cv2.insertChannel(cv2.equalizeHist(cv2.extractChannel(split, 0)), split, 0)
     return np.asarray(cv2.cvtColor(split, cv2.COLOR_YCrCb2RGB).reshape(array.shape))
 
 

@@ -244,4 +244,14 @@ class ChannelShuffle(Intensity):
             return image.with_array(image.array.copy())
         axis = image.axes.index("c")
         order = [index for index in amounts["order"] if index < image.shape[axis]]
+        if axis == image.ndim - 1 and image.dtype.itemsize <= 4 and image.dtype != np.float16:
+            import cv2
+
+            pixels = image.array.reshape(1, -1, image.shape[-1])
+            result = np.empty_like(pixels)
+            pairs = [
+                number for pair in zip(order, range(len(order)), strict=True) for number in pair
+            ]
+            cv2.mixChannels([pixels], [result], pairs)
+            return image.with_array(result.reshape(image.shape))
         return image.with_array(np.ascontiguousarray(np.take(image.array, order, axis)))

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecvl.augment.base import philox
+
 BLOCK = 1 << 16
 TABLE_SIZE = 1 << 16
 
@@ -32,14 +34,14 @@ class Source:
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._key = rng.integers(0, 1 << 63, 2, dtype=np.uint64)
+        first, second = rng.integers(0, 1 << 63, 2, dtype=np.uint64).tolist()
+        self._key = first, second
         self._calls = 0
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return `count` words of 64 bits; every call gives further ones."""
         self._calls += 1
-        counter = np.array([0, 0, 0, self._calls], np.uint64)
-        return np.asarray(np.random.Philox(key=self._key, counter=counter).random_raw(count))
+        return np.asarray(philox(self._key, (0, self._calls)).random_raw(count))
 
     def halves(self, count: int) -> NDArray[np.uint16]:
         """Return `count` numbers of 16 bits."""
@@ -127,11 +129,11 @@ class Source:
             size = place.stop - place.start
             pairs = -(-size // 2)
             words = self.words(pairs).view(np.uint32)
-            radius, turn = _open_uniform(words[:pairs]), _open_uniform(words[pairs:])
+            radius, turn = _open_uniform(words[:pairs]), words[pairs:].astype(np.float32)
             np.log(radius, out=radius)
             radius *= np.float32(-2)
             np.sqrt(radius, out=radius)
-            turn *= np.float32(2 * np.pi)
+            turn *= np.float32(2 * np.pi * 2.0**-32)
             values = np.empty(2 * pairs, np.float32)
             np.multiply(radius, np.cos(turn), out=values[:pairs])
             np.multiply(radius, np.sin(turn), out=values[pairs:])
@@ -150,6 +152,8 @@ class Source:
             yield place, values
 
     def _fractions(self, count: int) -> NDArray[np.float64]:
+        if not count:
+            return np.zeros(0)
         return np.asarray((self.words(count) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 

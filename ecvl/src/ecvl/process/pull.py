@@ -244,6 +244,11 @@ def copied(view: NDArray[Any]) -> NDArray[Any]:
         return view.copy(order="C")
     import cv2
 
+    if view.ndim == 3 and view.T.flags.c_contiguous and axis == 2:
+        # First z behind the others by OpenCV, then x before y in whole rows.
+        z, y, x = view.T.shape
+        turned = cv2.transpose(view.T.reshape(z, -1)).reshape(y, x, z)
+        return np.ascontiguousarray(turned.swapaxes(0, 1))
     if axis == 1 and view.swapaxes(0, 1).flags.c_contiguous:
         return np.asarray(cv2.transpose(view.swapaxes(0, 1))).reshape(view.shape)
     if view.strides[axis] >= 0:
