@@ -19,6 +19,7 @@ from eddl.backends.onednn.library import DST, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
+from eddl.ops.table import entry
 
 Array = np.ndarray[Any, Any]
 Make = Callable[["OneDnnBackend", Node], Offer | None]
@@ -53,6 +54,10 @@ class OneDnnBackend(ArrayBackend):
         """oneDNN's kernel, if it has one, and the array backend's."""
         plain = super().patterns(node)
         make = KERNELS.get((node.domain, node.op))
+        if make is None and plain and entry(node).formula is not None:
+            from eddl.backends.onednn.elementwise import offer_chains
+
+            make = offer_chains
         if make is None:
             return plain
         found = make
