@@ -1,6 +1,6 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, join, differentiate, simplify, lower, fuse, select kernels, arrange layouts, plan
+specialise, split, join, differentiate, simplify, lower, fuse, select kernels, arrange layouts, plan
 memory, bind: each a small function in a file of its own. This room knows operators and graphs and
 no backend.
 """
@@ -30,6 +30,7 @@ from eddl.compiler.protocol import (
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
+from eddl.compiler.split import split
 from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
 from eddl.ops.table import PRIVATE, apply
@@ -58,6 +59,7 @@ __all__ = [
     "select",
     "simplify",
     "specialise",
+    "split",
     "training_form",
 ]
 
@@ -85,6 +87,8 @@ def compile_graph(
         if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
+    if backend.accumulates:
+        static = split(static)
     final = fuse(simplify(lower(simplify(differentiate(join(static))), backend)))
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}

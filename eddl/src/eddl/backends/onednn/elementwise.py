@@ -1,8 +1,8 @@
 """Elementwise formulas of exact operations, compiled to chains of oneDNN's binary primitive.
 
 A chain is a binary operation and those that follow it on its result, which oneDNN turns into one
-loop of vector code. Where a formula joins two results, one of them waits in a block-sized temporary;
-blocks go through all chains while they are in the cache, and the blocks are shared by the threads.
+loop of vector code. Where a formula joins two results, one of them waits in a temporary as long as
+a block; blocks go through all chains while they are in the cache, and the threads share them.
 Only operations that every processor rounds alike are compiled (+, -, *, /, negation, square root),
 so that the results are those of the array backend to the bit; other formulas are left to it.
 """
