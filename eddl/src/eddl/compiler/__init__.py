@@ -1,8 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, split, join, differentiate, simplify, lower, fuse, select kernels, arrange layouts, plan
-memory, bind: each a small function in a file of its own. This room knows operators and graphs and
-no backend.
+specialise, fold, split, join, differentiate, simplify, lower, fuse, select kernels, arrange
+layouts, prepare, plan memory, bind: each a small function in a file of its own. This room knows
+operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any
 
 from eddl.compiler.arrange import arrange
 from eddl.compiler.differentiate import check_differentiable, differentiate
+from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
 from eddl.compiler.join import join
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
+from eddl.compiler.prepare import separate, written
 from eddl.compiler.program import Evaluation, Program, Slabs
 from eddl.compiler.protocol import (
     CHANNELS_LAST,
@@ -30,7 +32,7 @@ from eddl.compiler.protocol import (
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
-from eddl.compiler.split import split
+from eddl.compiler.split import split, sums
 from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
 from eddl.ops.table import PRIVATE, apply
@@ -52,6 +54,7 @@ __all__ = [
     "check_differentiable",
     "compile_graph",
     "differentiate",
+    "fold",
     "fuse",
     "join",
     "lower",
@@ -61,6 +64,7 @@ __all__ = [
     "specialise",
     "split",
     "training_form",
+    "written",
 ]
 
 
@@ -87,9 +91,12 @@ def compile_graph(
         if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
+    if not graph.updates and not any(node.domain == PRIVATE for node in static.nodes):
+        static = fold(static)
     if backend.accumulates:
         static = split(static)
-    final = fuse(simplify(lower(simplify(differentiate(join(static))), backend)))
+    whole = simplify(lower(simplify(differentiate(join(static))), backend))
+    final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
     outputs = list(final.outputs)
@@ -111,12 +118,24 @@ def compile_graph(
         if old in targets
     }
     final = arranged
+    before, calls, kept = separate(final, calls)
     plan = plan_memory(
         final,
         calls,
         layouts=layouts,
+        kept=kept,
         bound=targets,
         alignment=backend.alignment,
         max_slab=backend.max_slab,
     )
-    return Program(final, plan, backend, slabs, outside=outside, bound=targets, poison=poison)
+    return Program(
+        final,
+        plan,
+        backend,
+        slabs,
+        outside=outside,
+        bound=targets,
+        before=before,
+        kept=kept,
+        poison=poison,
+    )

@@ -58,3 +58,23 @@ def split(graph: Graph) -> Graph:
         return [total]
 
     return graph.transform(rewrite)
+
+
+def sums(graph: Graph) -> frozenset[Node]:
+    """The additions that a convolution may do in passing, to be left alone by fusion."""
+    readers = graph.consumers()
+    ends = {*graph.outputs, *graph.updates.values()}
+    return frozenset(
+        node
+        for node in graph.nodes
+        if (node.domain, node.op) == ("", "Add")
+        and all(v is not None and v.type == node.outputs[0].type for v in node.inputs)
+        and any(
+            v is not None
+            and v.node is not None
+            and (v.node.domain, v.node.op) == ("", "Conv")
+            and len(readers[v]) == 1
+            and v not in ends
+            for v in node.inputs
+        )
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from eddl.compiler import written
 from eddl.errors import ShapeError
 from eddl.graph import Label, State, Type
 
@@ -47,6 +48,7 @@ class Segment:
 
     def view(self, memory: Array | None = None) -> Array:
         """The state's array, or the same place in another array laid out like the arena."""
+        written()  # whoever holds the view may write to it
         flat = self.arena.array if memory is None else memory
         return flat[self.start : self.stop].reshape(self.shape)
 
