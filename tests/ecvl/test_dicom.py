@@ -319,9 +319,7 @@ def test_colour_files() -> None:
     ("name", "message"),
     [
         ("rtplan.dcm", "without"),
-        ("examples_ybr_color.dcm", "frame"),
         ("MR_truncated.dcm", "MR_truncated"),
-        ("rtdose.dcm", "frame"),
         ("JPEG-lossy.dcm", "decode"),
     ],
 )
@@ -331,9 +329,6 @@ def test_what_cannot_be_read_is_said(name: str, message: str) -> None:
         pytest.skip("not in this pydicom's wheel")
     with pytest.raises(EcvlError, match=message) as caught:
         ecvl.read(path)
-    if "frame" in message:
-        with pytest.raises(FormatError, match=message):
-            ecvl.info(path)
     assert "\n" not in str(caught.value)
 
 
@@ -360,13 +355,13 @@ def test_a_j2k_stream_of_another_size_is_refused_before_decoding(dicom_series: A
     start = content.find(b"\xff\x4f\xff\x51") + 8
     content[start : start + 8] = (60000).to_bytes(4, "big") * 2
     path.write_bytes(content)
-    with pytest.raises(FormatError, match="JPEG 2000 stream of 60000×60000"):
+    with pytest.raises(FormatError, match="compressed frame of 60000×60000"):
         ecvl.read(path)
 
 
 def test_a_deflate_bomb_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = get_testdata_file("image_dfl.dcm", download=False)
     assert path is not None
-    monkeypatch.setattr("ecvl.io.dicom_headers.GREATEST_INFLATED", 1000)
+    monkeypatch.setattr("ecvl.io.dicom.files.GREATEST_INFLATED", 1000)
     with pytest.raises(FormatError, match="deflated"):
         ecvl.read(path)

@@ -123,3 +123,58 @@ def test_the_affine_cannot_be_changed_behind_its_back() -> None:
     image = Image(np.zeros((2, 2)), "yx")
     with pytest.raises(ValueError, match="read-only"):
         image.affine[0, 0] = 3
+
+
+INDICES: list[Any] = [
+    2,
+    (slice(1, 5),),
+    (slice(None), slice(2, 7), slice(1, None, 3)),
+    (..., slice(None, None, -1)),
+    (-1, slice(None, None, -2), slice(7, 2, -1)),
+]
+
+
+@pytest.mark.parametrize("key", INDICES, ids=str)
+def test_a_part_stands_where_its_voxels_stood(volume: Any, key: Any) -> None:
+    image = volume()
+    marked = image.replace(array=np.arange(image.array.size).reshape(image.shape))
+    part = marked[key]
+    assert np.array_equal(part.array, marked.array[key])
+    for place in np.ndindex(*part.shape):
+        source = np.unravel_index(part.array[place], image.shape)
+        np.testing.assert_allclose(part.world(place), image.world(source), atol=1e-9)
+
+
+def test_a_part_keeps_what_is_still_true() -> None:
+    meta = {"time_step": 0.5, "slices": [{}] * 3, "bvals": [0, 1, 2, 3], "common": {"a": 1}}
+    image = Image(np.zeros((4, 3, 5, 6, 2), np.uint8), "tzyxc", meta=meta, value_range=(0, 9))
+    assert image[...].meta == meta
+    assert image[::2].time_step == 1
+    assert image[1::2].meta["bvals"] == [1, 3]
+    assert "time_step" not in image[0].meta
+    assert image[:, 1].axes == "tyxc"
+    assert "slices" not in image[:, 1].meta
+    assert image[..., 0].value_range == (0, 9)
+    assert image[0, 1, ..., 0][None].shape == (1, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ((0, 0, 0, 0), "at most one index"),
+        ((0, 0), "keeps y and x"),
+        (slice(3, 3), "at least one voxel"),
+        (9, "below 3"),
+        ("a", "str"),
+        (True, "bool"),
+        ((None, 0), "None only"),
+        (slice("a", None), "whole numbers"),
+    ],
+    ids=str,
+)
+def test_wrong_indices_are_refused(key: Any, message: str) -> None:
+    image = Image(np.zeros((3, 4, 5)), "zyx")
+    with pytest.raises(GeometryError, match=message):
+        image[key]
+    with pytest.raises(TypeError, match="not iterable"):
+        list(image)

@@ -4,7 +4,8 @@ Nothing heavy is loaded by `import ecvl`: nibabel, pydicom, SimpleITK and OpenCV
 functions that need them.
 """
 
-from ecvl import augment
+from ecvl import augment, process
+from ecvl.adapters import from_nibabel, from_sitk, to_nibabel, to_sitk
 from ecvl.dataset import Batch, Dataset, Loader, slices
 from ecvl.errors import (
     EcvlError,
@@ -21,7 +22,10 @@ from ecvl.image import Image
 from ecvl.io import (
     DicomRead,
     DicomSeries,
+    ImRead,
+    ImWrite,
     Info,
+    LazyImage,
     NiftiRead,
     NiftiWrite,
     dicom_series,
@@ -29,16 +33,7 @@ from ecvl.io import (
     read,
     write,
 )
-from ecvl.process import (
-    crop,
-    normalise,
-    pad,
-    pad_to_multiple,
-    reorient,
-    resample,
-    restore,
-    window,
-)
+from ecvl.process import *  # noqa: F403 - every processing function, under its name
 from ecvl.sample import Sample
 from ecvl.steps import Steps
 from ecvl.tensors import Tensor
@@ -54,9 +49,12 @@ __all__ = [
     "FileError",
     "FormatError",
     "GeometryError",
+    "ImRead",
+    "ImWrite",
     "Image",
     "Info",
     "KindError",
+    "LazyImage",
     "Loader",
     "MissingFileError",
     "NiftiRead",
@@ -68,17 +66,15 @@ __all__ = [
     "Steps",
     "Tensor",
     "augment",
-    "crop",
     "dicom_series",
+    "from_nibabel",
+    "from_sitk",
     "info",
-    "normalise",
-    "pad",
-    "pad_to_multiple",
+    "process",
     "read",
-    "reorient",
-    "resample",
-    "restore",
     "slices",
-    "window",
+    "to_nibabel",
+    "to_sitk",
     "write",
 ]
+__all__ += process.__all__

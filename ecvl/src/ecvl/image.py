@@ -14,15 +14,16 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecvl.affines import Affine, checked_affine, orientation_codes, voxel_sizes
+from ecvl.affines import Affine, checked_affine
 from ecvl.errors import GeometryError, KindError, ParameterError
-from ecvl.grids import Grid
+from ecvl.placed import Placed
+from ecvl.regions import chosen
 
 Kind = Literal["image", "labels"]
 AXIS_LETTERS = "nctzyx"
 
 
-class Image:
+class Image(Placed):
     """An array of pixels or labels with named axes, geometry and metadata.
 
     Args:
@@ -31,7 +32,8 @@ class Image:
         axes: one letter a dimension, over `n c t z y x`, with y and x, and z before y before x.
         affine: 4x4, voxel x, y, z to RAS+ mm, whatever the array's order; the identity by default.
         kind: "image", or "labels" for integers that are names of regions.
-        meta: a plain mapping with `source`, `common` and `slices`; it stays in the object.
+        meta: a plain mapping with `source`, `common`, `slices` and `time_step` (seconds); it stays
+            in the object.
         label_names: label value to name; for labels only.
         value_range: the (low, high) that intensity operations and drawing work over; 0 to 255 for
             `uint8`, else the data's own by default.
@@ -120,36 +122,9 @@ class Image:
         return self._array.dtype
 
     @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return self._array.ndim
-
-    @property
-    def spatial_axes(self) -> str:
-        """The spatial ones among the axes: "zyx" or "yx"."""
-        return "zyx" if "z" in self._axes else "yx"
-
-    @property
-    def spatial_shape(self) -> tuple[int, ...]:
-        """Sizes along the spatial axes, in array order."""
-        return tuple(self.shape[self._axes.index(letter)] for letter in self.spatial_axes)
-
-    @property
-    def spacing(self) -> tuple[float, ...]:
-        """Distances between voxel centres along the spatial axes, in array order, in mm."""
-        x, y, z = voxel_sizes(self._affine)
-        return (z, y, x) if "z" in self._axes else (y, x)
-
-    @property
-    def orientation(self) -> str:
-        """Where voxel x, y, z point to, such as "RAS"."""
-        return orientation_codes(self._affine)
-
-    @property
-    def grid(self) -> Grid:
-        """The geometry alone; a 2-D image is one slice thick."""
-        z, y, x = ((1, *self.spatial_shape))[-3:]
-        return Grid((z, y, x), self._affine)
+    def time_step(self) -> float | None:
+        """Seconds between steps along t, or `None` where that is not known."""
+        return self.meta.get("time_step")
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -162,46 +137,30 @@ class Image:
             self._own_range = _measured_range(self._array)
         return self._own_range
 
-    def world(self, index: ArrayLike) -> NDArray[np.float64]:
-        """Return the RAS+ mm positions of voxel indices.
+    def __getitem__(self, key: Any) -> Self:
+        """Return a part of the image, with its geometry: `image[10:20, ..., ::-1]`.
 
-        Args:
-            index: float indices in array order of the spatial axes, shape (..., 3), or (..., 2) for
-                a 2-D image; whole numbers are voxel centres.
+        Slices keep an axis; whole numbers drop z, t, c or n; `None` in front makes a 2-D image one
+        slice thick. What `meta` holds a slice goes when the grid changes.
 
-        Returns:
-            Positions x, y, z in mm, shape (..., 3).
-
-        Example:
-            >>> import numpy as np
-            >>> image = Image(np.zeros((3, 4, 5)), "zyx", np.diag([1, 2, 3, 1]))
-            >>> image.world((2, 0, 1))
-            array([1., 0., 6.])
-        """
-        indices = _points(index, len(self.spatial_axes), "indices")[..., ::-1]
-        if "z" not in self._axes:
-            indices = np.concatenate([indices, np.zeros_like(indices[..., :1])], axis=-1)
-        return np.asarray(indices @ self._affine[:3, :3].T + self._affine[:3, 3], np.float64)
-
-    def index(self, point: ArrayLike) -> NDArray[np.float64]:
-        """Return the float voxel indices of RAS+ mm positions: the inverse of `world`.
-
-        Args:
-            point: positions x, y, z in mm, shape (..., 3). For a 2-D image the distance from its
-                plane is dropped.
-
-        Returns:
-            Indices in array order of the spatial axes, shape (..., 3) or (..., 2).
+        Raises:
+            GeometryError: the index is out of range, empty, or drops y or x.
 
         Example:
             >>> import numpy as np
             >>> image = Image(np.zeros((3, 4, 5)), "zyx", np.diag([1, 2, 3, 1]))
-            >>> image.index((1, 0, 6))
-            array([2., 0., 1.])
+            >>> image[2, 1:], image[2].world((0, 0))
+            (Image(image yx 3×5 float64, spacing 2×1 mm, RAS), array([0., 0., 6.]))
         """
-        offsets = _points(point, 3, "positions x, y, z") - self._affine[:3, 3]
-        indices = np.linalg.solve(self._affine[:3, :3], offsets[..., None])[..., 0]
-        return np.asarray(indices[..., ::-1][..., 3 - len(self.spatial_axes) :], np.float64)
+        region = chosen(key, self._axes, self.shape, self._affine)
+        within = tuple(slice(*ends) for ends in region.box)
+        array = self._array[within][region.inner]
+        whole = array.shape == self.shape
+        meta = region.meta(self.meta, self._affine, whole)
+        return self.replace(array=array, axes=region.axes, affine=region.affine, meta=meta)
+
+    # Without it Python would walk an image by `image[0]`, `image[1]`, ...
+    __iter__ = None
 
     def replace(self, **changes: Any) -> Self:
         """Return a new image in which the named constructor arguments are different.
@@ -228,6 +187,25 @@ class Image:
         if unknown := sorted(changes.keys() - kept.keys()):
             raise ParameterError(f"expected names among {', '.join(kept)}, received {unknown}")
         return type(self)(**kept | changes)
+
+    def with_array(self, array: NDArray[Any]) -> Self:
+        """Return the image with other pixels of the same shape, all else as it is.
+
+        Quicker than `replace`, for nothing is checked: the array must be in C order, in native byte
+        order and of a type that images have.
+
+        Example:
+            >>> import numpy as np
+            >>> Image(np.zeros((1, 2)), "yx").with_array(np.ones((1, 2))).array
+            array([[1., 1.]])
+        """
+        result = object.__new__(type(self))
+        for name in self.__slots__:
+            setattr(result, name, getattr(self, name))
+        result._array = array
+        result._own_range = None
+        result.meta = dict(self.meta)
+        return result
 
     def regridded(self, array: NDArray[Any], affine: Affine) -> Self:
         """Return the image on another grid; what was known of each slice no longer holds and goes.
@@ -260,12 +238,7 @@ class Image:
         return self._array.__dlpack_device__()
 
     def __repr__(self) -> str:
-        sizes = "×".join(map(str, self.shape))
-        spacing = "×".join(f"{distance:.4g}" for distance in self.spacing)
-        return (
-            f"Image({self.kind} {self.axes} {sizes} {self.dtype}, "
-            f"spacing {spacing} mm, {self.orientation})"
-        )
+        return f"Image({self.kind} {self._described() % self.dtype})"
 
 
 def require_kind(image: Any, kind: Kind | None, function: str) -> None:
@@ -346,12 +319,3 @@ def _measured_range(array: NDArray[Any]) -> tuple[float, float]:
         finite = array[np.isfinite(array)]
         low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
     return float(low), float(high)
-
-
-def _points(values: ArrayLike, dimensions: int, what: str) -> NDArray[np.float64]:
-    points = np.asarray(values, dtype=np.float64)
-    if points.ndim == 0 or points.shape[-1] != dimensions:
-        raise GeometryError(
-            f"expected {what} of shape (..., {dimensions}), received shape {points.shape}"
-        )
-    return points

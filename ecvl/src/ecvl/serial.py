@@ -68,11 +68,13 @@ def from_entry(entry: Any, table: Mapping[str, type[Made]], what: str) -> Made:
         raise ParameterError(f"the {what} {name} is not complete or not valid: {error}") from None
 
 
-def checked_pair(value: Any, name: str, least: float | None = None) -> tuple[float, float]:
+def checked_pair(
+    value: Any, name: str, least: float | None = None, most: float | None = None
+) -> tuple[float, float]:
     """Return a range as (low, high); one number stands for both.
 
     Raises:
-        ParameterError: it is no such range, or reaches below `least`.
+        ParameterError: it is no such range, or reaches below `least` or above `most`.
 
     Example:
         >>> checked_pair(3, "sigma"), checked_pair([-1, 1], "sigma")
@@ -84,8 +86,10 @@ def checked_pair(value: Any, name: str, least: float | None = None) -> tuple[flo
         or not all(is_number(end) for end in ends)
         or not ends[0] <= ends[1]
         or (least is not None and ends[0] < least)
+        or (most is not None and ends[1] > most)
     ):
         bound = "" if least is None else f" of at least {least}"
+        bound += "" if most is None else f" and at most {most}"
         raise ParameterError(
             f"expected {name} as a number or a range (low, high){bound}, received {value!r}"
         )

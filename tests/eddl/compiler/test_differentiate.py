@@ -8,7 +8,7 @@ from eddl.compiler import Slabs, compile_graph
 from eddl.errors import EddlError
 from eddl.graph import Graph, Input, Type
 from eddl.ops import apply, make_node
-from eddl.training.step import gradients
+from eddl.ops.differentiation import gradients
 
 BACKEND = ArrayBackend(threads=1)
 

@@ -40,7 +40,7 @@ WITHOUT_GRADIENT = {
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or",
                      "Not", "IsNaN", "IsInf"), "boolean result"),
     **dict.fromkeys(("QuantizeLinear", "QLinearMatMul", "QLinearConv"), "whole numbers result"),
-    "Size": "integer result", "Binarizer": "constant in pieces",
+    "Size": "integer result", "Labels": "integer result", "Binarizer": "constant in pieces",
 }  # fmt: skip
 
 

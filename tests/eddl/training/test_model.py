@@ -118,16 +118,6 @@ def test_build_does_not_touch_weights():
     assert all((before[n] == a).all() for n, a in net.weights().items())
 
 
-def test_class_indices_out_of_range_belong_to_no_class():
-    data, labels = blobs()
-    net = small()
-    hidden = labels.copy()
-    hidden[::2] = -1
-    half = net.evaluate(data, hidden)["loss"]
-    other = net.evaluate(data, np.where(hidden < 0, 99, hidden))["loss"]
-    assert half == other < net.evaluate(data, labels)["loss"]
-
-
 @pytest.mark.parametrize(
     ("act", "words"),
     [

@@ -8,21 +8,37 @@
 Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the table.
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
 
 from ecvl.errors import KindError, ParameterError
 from ecvl.image import Image
+from ecvl.process.pull import checked_fill
 from ecvl.sample import Sample
 from ecvl.serial import checked_pair, is_number, to_entry
+
+Streams = Callable[[int], np.random.Generator]
+Planned = tuple[int, "Operation"]
 
 
 class Augmentation:
     """Anything that can be called on images, labels and samples."""
 
-    def operations(self) -> tuple["Operation", ...]:
-        """Return the single operations that it is made of, in order."""
+    @property
+    def streams(self) -> int:
+        """How many streams of random numbers it may draw from."""
+        raise NotImplementedError
+
+    def plan(self, first: int, streams: Streams) -> list[Planned]:
+        """Return the single operations to be done, in order, each with the number of its stream.
+
+        Args:
+            first: the number of its first stream.
+            streams: from a number to the stream of random numbers.
+        """
         raise NotImplementedError
 
     @property
@@ -39,6 +55,18 @@ class Augmentation:
             {'op': 'Flip', 'axes': 'x', 'p': 1.0}
         """
         raise NotImplementedError
+
+    def to_text(self) -> str:
+        """Return the specification's text form, which `ecvl.augment.from_text` reads.
+
+        Example:
+            >>> from ecvl.augment import Rotate
+            >>> Rotate((-5, 5)).to_text()
+            'AugRotate angle=[-5,5]'
+        """
+        from ecvl.augment.text import to_text
+
+        return to_text(self)
 
     @overload
     def __call__(
@@ -98,18 +126,57 @@ class Operation(Augmentation):
 
     p: float
 
-    def operations(self) -> tuple["Operation", ...]:
+    @property
+    def chance(self) -> float:
+        """The probability that it is asked to do anything."""
+        return self.p
+
+    @property
+    def streams(self) -> int:
+        """One."""
+        return 1
+
+    def plan(self, first: int, streams: Streams) -> list[Planned]:
         """Return itself."""
-        return (self,)
+        return [(first, self)]
 
     def to_json(self) -> dict[str, Any]:
         """Return its name and fields."""
         return to_entry(self)
 
-    def _store_range(self, name: str, least: float | None = None) -> None:
-        object.__setattr__(self, name, checked_pair(getattr(self, name), name, least))
+    @classmethod
+    def range_names(cls) -> tuple[str, ...]:
+        """Return the names of the fields that are ranges of real numbers to draw from.
 
-    def _store_chance(self) -> None:
+        Example:
+            >>> from ecvl.augment import CoarseDropout
+            >>> CoarseDropout.range_names()
+            ('amount', 'size')
+        """
+        return tuple(
+            field.name
+            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+            if field.type == tuple[float, float]
+        )
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def _check(self, **bounds: float | tuple[float, float]) -> None:
+        """Store ranges as pairs of floats, and check them against `bounds` (least, or both)."""
+        for name in self.range_names():
+            bound = bounds.get(name)
+            least, most = bound if isinstance(bound, tuple) else (bound, None)
+            pair = checked_pair(getattr(self, name), name, least, most)
+            object.__setattr__(self, name, pair)
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.type is bool and not isinstance(value, bool):
+                raise ParameterError(
+                    f"expected {field.name} to be True or False, received {value!r}"
+                )
+            if field.name == "fill":
+                checked_fill(value)
         if not is_number(self.p) or not 0 <= self.p <= 1:
             raise ParameterError(f"expected a probability p from 0 to 1, received {self.p!r}")
         object.__setattr__(self, "p", float(self.p))

@@ -1,39 +1,77 @@
-"""Augmentations that move the grid over the patient.
+"""What the augmentations that move voxels have in common, and those that move whole voxels.
 
-Each is a matrix from the new grid's voxel indices to the old one's, made in mm so that it is right
-for voxels of any shape; the affine of the result says truly where it lies, which is how `invert`
-finds back. Lengths are mm in the patient (for a picture without geometry, pixels). Positive shifts
-move the content towards higher indices, and positive angles turn x towards y (clockwise on a
+Each gives a stage: a matrix, or a smooth field, from the voxel indices of the grid after it to
+those before it. Neighbouring stages become one map and one interpolation (`ecvl.augment.chain`).
+
+Lengths are mm in the patient (for a picture without geometry, pixels), so that voxels may have any
+shape; the affine of the result says truly where it lies, which is how `invert` finds back. Positive
+shifts move the content towards higher indices, and positive angles turn x towards y (clockwise on a
 screen, where y runs down), y towards z, and z towards x.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecvl.affines import ORTHOGONAL_TOLERANCE, Affine, non_orthogonality
-from ecvl.augment.base import Operation, drawn
+from ecvl.augment.base import Operation
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import Grid
-from ecvl.process.pull import Fill, checked_fill
+from ecvl.process.fields import Field
+from ecvl.process.pull import Fill
 
 AXES = "xyz"
+Sizes = tuple[int, int, int]
+
+
+class Scene(NamedTuple):
+    """What is to be moved: where it stands, and how to look at its labels.
+
+    Attributes:
+        grid: where the voxels stand, after all stages so far.
+        spatial_axes: "yx" or "zyx".
+        find: a function that picks a voxel of some labels by a generator and returns its x, y, z in
+            the grid, or `None` where there is none; of any label above 0 for an empty tuple.
+    """
+
+    grid: Grid
+    spatial_axes: str
+    find: Callable[[tuple[int, ...], np.random.Generator], NDArray[np.float64] | None]
+
+
+class Drawn(NamedTuple):
+    """What an operation decided.
+
+    Attributes:
+        stage: from new voxel indices (x, y, z) to old ones.
+        record: the numbers that were drawn, plain.
+        shape: the new sizes z, y, x; `None` keeps them.
+    """
+
+    stage: Affine | Field
+    record: dict[str, Any]
+    shape: Sizes | None = None
 
 
 @dataclass(frozen=True)
 class Spatial(Operation):
-    """What the spatial operations have in common."""
+    """An augmentation that moves voxels."""
 
-    def draw(
-        self, rng: np.random.Generator, grid: Grid, spatial_axes: str
-    ) -> tuple[Affine, dict[str, Any]]:
-        """Return a matrix from new voxel indices to old ones, and the numbers that were drawn."""
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+        """Return what is to be done, or `None` for nothing."""
         raise NotImplementedError
 
     @property
     def interpolates(self) -> bool:
-        """Whether it needs values between voxels, and so a fill rule."""
+        """Whether it needs values between voxels."""
+        return True
+
+    @property
+    def needs_right_angles(self) -> bool:
+        """Whether it measures in mm along axes that must stand at right angles."""
         return True
 
     @property
@@ -43,7 +81,22 @@ class Spatial(Operation):
 
 
 @dataclass(frozen=True)
-class Flip(Spatial):
+class IndexOperation(Spatial):
+    """What the operations that copy whole voxels have in common."""
+
+    @property
+    def interpolates(self) -> bool:
+        """It does not."""
+        return False
+
+    @property
+    def needs_right_angles(self) -> bool:
+        """It does not."""
+        return False
+
+
+@dataclass(frozen=True)
+class Flip(IndexOperation):
     """Reverse axes, exactly.
 
     Args:
@@ -60,163 +113,143 @@ class Flip(Spatial):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_axes(self.axes)
-        self._store_chance()
+        checked_axes(self.axes)
+        self._check()
+
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+        """Return the reversal."""
+        require_axes(self.axes, scene.spatial_axes, "Flip")
+        return Drawn(reversal(self.axes, scene.grid), {"axes": self.axes})
+
+
+@dataclass(frozen=True)
+class Mirror(IndexOperation):
+    """Reverse each of some axes by its own chance, exactly.
+
+    Args:
+        axes: the letters of the axes that may be reversed.
+        p: the probability for each axis.
+
+    Example:
+        >>> from ecvl import Image
+        >>> np.asarray(Mirror("yx", p=1)(Image(np.array([[1, 2], [3, 4]]), "yx"), seed=1))
+        array([[4, 3],
+               [2, 1]])
+    """
+
+    axes: str = "x"
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        checked_axes(self.axes)
+        self._check()
 
     @property
-    def interpolates(self) -> bool:
-        """It does not."""
-        return False
+    def chance(self) -> float:
+        """Always: the chances are those of the axes."""
+        return 1.0
 
-    def draw(
-        self, rng: np.random.Generator, grid: Grid, spatial_axes: str
-    ) -> tuple[Affine, dict[str, Any]]:
-        """Return the reversal."""
-        _require_axes(self.axes, spatial_axes, "Flip")
-        matrix = np.eye(4)
-        for letter in self.axes:
-            axis = AXES.index(letter)
-            matrix[axis, axis] = -1
-            matrix[axis, 3] = grid.shape[2 - axis] - 1
-        return matrix, {"axes": self.axes}
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+        """Return the reversal of the axes that chance picks."""
+        require_axes(self.axes, scene.spatial_axes, "Mirror")
+        axes = "".join(letter for letter in self.axes if rng.random() < self.p)
+        return Drawn(reversal(axes, scene.grid), {"axes": axes}) if axes else None
 
 
 @dataclass(frozen=True)
-class Rotate(Spatial):
-    """Turn around the centre.
+class Transpose(IndexOperation):
+    """Swap two axes, exactly; their sizes and spacings go along.
 
     Args:
-        degrees: the range of angles.
-        axis: the axis to turn around: "z" (the y-x plane, all that 2-D images know), "y" or "x".
-        fill: beyond the image: a number, "edge", or `None` for the low end of the value range.
+        axes: the letters of the two axes.
         p: the probability.
 
     Example:
         >>> from ecvl import Image
-        >>> np.asarray(Rotate(90)(Image(np.array([[1, 2], [3, 4]]), "yx"), seed=1))
-        array([[3, 1],
-               [4, 2]])
+        >>> np.asarray(Transpose(p=1)(Image(np.array([[1, 2, 3]]), "yx"), seed=1)).tolist()
+        [[1], [2], [3]]
     """
 
-    degrees: tuple[float, float] = (-10.0, 10.0)
-    axis: str = "z"
-    fill: Fill = None
-    p: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._store_range("degrees")
-        if self.axis not in ("x", "y", "z"):
-            raise ParameterError(f"expected axis 'z', 'y' or 'x', received {self.axis!r}")
-        checked_fill(self.fill)
-        self._store_chance()
-
-    def draw(
-        self, rng: np.random.Generator, grid: Grid, spatial_axes: str
-    ) -> tuple[Affine, dict[str, Any]]:
-        """Return the rotation."""
-        _require_orthogonal(grid)
-        if self.axis != "z" and spatial_axes == "yx":
-            raise GeometryError(f"a 2-D image turns around 'z' only, received axis={self.axis!r}")
-        degrees = drawn(rng, self.degrees)
-        cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-        first, second = {"z": (0, 1), "x": (1, 2), "y": (2, 0)}[self.axis]
-        turn = np.eye(3)
-        turn[first, first] = turn[second, second] = cosine
-        turn[first, second], turn[second, first] = sine, -sine
-        return _around_centre(turn, grid), {"degrees": degrees, "axis": self.axis}
-
-
-@dataclass(frozen=True)
-class Scale(Spatial):
-    """Enlarge or shrink around the centre; the shape stays. Shrinking by over 1.5 is smoothed
-    first.
-
-    Args:
-        factor: the range of factors; above 1 enlarges.
-        axes: the axes to scale, alike: "yx", or "zyx" for volumes.
-        fill: beyond the image: a number, "edge", or `None` for the low end of the value range.
-        p: the probability.
-
-    Example:
-        >>> from ecvl import Image
-        >>> Scale((2, 2))(Image(np.zeros((4, 4)), "yx"), seed=1).spacing
-        (0.5, 0.5)
-    """
-
-    factor: tuple[float, float] = (0.9, 1.1)
     axes: str = "yx"
-    fill: Fill = None
-    p: float = 1.0
+    p: float = 0.5
 
     def __post_init__(self) -> None:
-        self._store_range("factor", least=1e-3)
-        _check_axes(self.axes)
-        checked_fill(self.fill)
-        self._store_chance()
+        checked_axes(self.axes)
+        if len(self.axes) != 2:
+            raise ParameterError(f"expected two axes to swap, received {self.axes!r}")
+        self._check()
 
-    def draw(
-        self, rng: np.random.Generator, grid: Grid, spatial_axes: str
-    ) -> tuple[Affine, dict[str, Any]]:
-        """Return the scaling."""
-        _require_axes(self.axes, spatial_axes, "Scale")
-        factor = drawn(rng, self.factor)
-        scale = np.diag([1 / factor if letter in self.axes else 1.0 for letter in AXES])
-        return _around_centre(scale, grid), {"factor": factor, "axes": self.axes}
+    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+        """Return the swap."""
+        require_axes(self.axes, scene.spatial_axes, "Transpose")
+        first, second = (AXES.index(letter) for letter in self.axes)
+        order = [0, 1, 2, 3]
+        order[first], order[second] = second, first
+        x, y, z = (scene.grid.shape[::-1][axis] for axis in order[:3])
+        return Drawn(np.eye(4)[order], {"axes": self.axes}, (z, y, x))
 
 
-@dataclass(frozen=True)
-class Translate(Spatial):
-    """Shift the content, by mm in the patient.
-
-    Args:
-        x: the range of shifts along x.
-        y: the range along y.
-        z: the range along z; volumes only.
-        fill: beyond the image: a number, "edge", or `None` for the low end of the value range.
-        p: the probability.
+def reversal(axes: str, grid: Grid) -> Affine:
+    """Return the matrix that reverses axes of a grid.
 
     Example:
-        >>> from ecvl import Image
-        >>> image = Image(np.array([[5, 6, 7]]), "yx")
-        >>> np.asarray(Translate(x=(1, 1), y=0, fill=0)(image, seed=1))
-        array([[0, 5, 6]])
+        >>> reversal("x", Grid((1, 1, 3), np.eye(4)))[0]
+        array([-1.,  0.,  0.,  2.])
     """
-
-    x: tuple[float, float] = (-10.0, 10.0)
-    y: tuple[float, float] = (-10.0, 10.0)
-    z: tuple[float, float] = (0.0, 0.0)
-    fill: Fill = None
-    p: float = 1.0
-
-    def __post_init__(self) -> None:
-        for letter in AXES:
-            self._store_range(letter)
-        checked_fill(self.fill)
-        self._store_chance()
-
-    def draw(
-        self, rng: np.random.Generator, grid: Grid, spatial_axes: str
-    ) -> tuple[Affine, dict[str, Any]]:
-        """Return the shift."""
-        if self.z != (0, 0):
-            _require_axes("z", spatial_axes, "Translate")
-        shifts = [drawn(rng, ends) for ends in (self.x, self.y, self.z)]
-        matrix = np.eye(4)
-        matrix[:3, 3] = -np.array(shifts) / grid.spacing[::-1]
-        return matrix, dict(zip(AXES, shifts, strict=True))
-
-
-def _around_centre(linear: Affine, grid: Grid) -> Affine:
-    """Return a linear map of mm around the grid's centre as a matrix of voxel indices."""
-    sizes = np.array(grid.spacing[::-1])
-    centre = (np.array(grid.shape[::-1]) - 1) / 2
     matrix = np.eye(4)
-    matrix[:3, :3] = linear * sizes / sizes[:, None]
-    matrix[:3, 3] = centre - matrix[:3, :3] @ centre
+    for letter in axes:
+        axis = AXES.index(letter)
+        matrix[axis, axis] = -1
+        matrix[axis, 3] = grid.shape[2 - axis] - 1
     return matrix
 
 
-def _check_axes(axes: Any) -> None:
+def in_mm(grid: Grid) -> Affine:
+    """Return the upper triangular 3x3 matrix from steps of voxels to mm along upright axes.
+
+    The upright axes begin with voxel x and the x-y plane. For voxel axes at right angles it holds
+    the voxel sizes, and the same numbers however the volume is stored.
+
+    Example:
+        >>> in_mm(Grid((1, 2, 2), np.diag([-2.0, 3, 4, 1]))).tolist()
+        [[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 4.0]]
+    """
+    if non_orthogonality(grid.affine) <= ORTHOGONAL_TOLERANCE:
+        return np.diag(grid.spacing[::-1])
+    _, upper = np.linalg.qr(grid.affine[:3, :3])
+    return np.asarray(upper * np.sign(np.diag(upper))[:, None], np.float64)
+
+
+def around_centre(linear: NDArray[Any], grid: Grid, shift: Any = 0.0, centre: Any = None) -> Affine:
+    """Return a linear map of mm around the centre of a grid, then a shift, of voxel indices.
+
+    Args:
+        linear: 3x3, from new places to old ones.
+        grid: where the voxels stand.
+        shift: mm along x, y and z by which old places lie further.
+        centre: another voxel index x, y, z to stay where it is.
+    """
+    sizes = in_mm(grid)
+    centre = np.asarray((np.array(grid.shape[::-1]) - 1) / 2 if centre is None else centre)
+    matrix = np.eye(4)
+    if (sizes == np.diag(np.diag(sizes))).all():
+        # Ratios of sizes keep right angles exact.
+        lengths = np.diag(sizes)
+        matrix[:3, :3] = linear * lengths / lengths[:, None]
+        moved = np.broadcast_to(shift, 3) / lengths
+    else:
+        matrix[:3, :3] = np.linalg.solve(sizes, linear @ sizes)
+        moved = np.linalg.solve(sizes, np.broadcast_to(shift, 3))
+    matrix[:3, 3] = centre - matrix[:3, :3] @ centre + moved
+    return matrix
+
+
+def checked_axes(axes: Any) -> None:
+    """Refuse what is not different letters of axes.
+
+    Example:
+        >>> checked_axes("yx")
+    """
     if (
         not isinstance(axes, str)
         or not axes
@@ -226,17 +259,14 @@ def _check_axes(axes: Any) -> None:
         raise ParameterError(f"expected axes as letters over 'zyx', received {axes!r}")
 
 
-def _require_axes(axes: str, spatial_axes: str, name: str) -> None:
+def require_axes(axes: str, spatial_axes: str, name: str) -> None:
+    """Refuse axes that an image does not have.
+
+    Example:
+        >>> require_axes("yx", "zyx", "Flip")
+    """
     if missing := set(axes) - set(spatial_axes):
         raise GeometryError(
             f"{name} works along {axes!r}, received an image with axes {spatial_axes!r}: there is "
             f"no {sorted(missing)[0]!r}"
-        )
-
-
-def _require_orthogonal(grid: Grid) -> None:
-    if non_orthogonality(grid.affine) > ORTHOGONAL_TOLERANCE:
-        raise GeometryError(
-            "expected voxel axes at right angles for a rotation, received a sheared affine (a "
-            "tilted series); put it on a straight grid with ecvl.resample(image, like=...) first"
         )

@@ -1,5 +1,6 @@
 """Files as such: found or missing, written whole or not at all, inflated by counted bytes."""
 
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -79,19 +80,89 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise FileError(f"cannot read {path.name!r}: {error.strerror or one_line(error)}") from None
 
 
-def greatest_content(path: Path) -> int:
-    """Return the most bytes a file can hold once its gzip layer (if any) is inflated.
+@contextmanager
+def opened_plain(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading as it is; failures become ecvl's errors.
+
+    Raises:
+        FileError: it cannot be read, for instance because it is a folder.
 
     Example:
         >>> import pathlib
-        >>> path = pathlib.Path(__file__)
-        >>> greatest_content(path) == path.stat().st_size
-        True
+        >>> with opened_plain(pathlib.Path(__file__)) as stream:
+        ...     stream.read(3)
+        b'\"\"\"'
     """
-    size = path.stat().st_size
-    with path.open("rb") as raw:
-        gzipped = raw.read(2) == GZIP_MAGIC
-    return size * GREATEST_DEFLATE_RATIO if gzipped else size
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except EcvlError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot read {path.name!r}: {error.strerror or one_line(error)}") from None
+
+
+def inside(folder: Path, name: str, header: str) -> Path:
+    """Return the file in a folder that a header names, if it lies there: links and `..` included.
+
+    Raises:
+        FormatError: it leads out of the folder.
+        MissingFileError: there is no such file.
+
+    Example:
+        >>> inside(Path("."), "../secret.raw", "a.nhdr")
+        Traceback (most recent call last):
+        ecvl.errors.FormatError: the header 'a.nhdr' names voxels outside its own folder; ...
+    """
+    try:
+        root = folder.resolve()
+        found = (root / name).resolve()
+        there = found.is_file()
+    except (OSError, ValueError, RuntimeError):
+        root, found, there = folder, folder, False
+    if not found.is_relative_to(root) or not name.strip():
+        raise FormatError(
+            f"the header {header!r} names voxels outside its own folder; put both in one folder"
+        )
+    if not there:
+        raise MissingFileError(
+            f"expected the voxels that the header {header!r} names beside it, received no such "
+            "file; copy both"
+        )
+    return found
+
+
+class Inflating(io.RawIOBase):
+    """A zlib stream as a file to read from; `isal` has one for gzip only.
+
+    Example:
+        >>> import io, zlib
+        >>> Inflating(io.BytesIO(zlib.compress(b"abc"))).read(2)
+        b'ab'
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        from isal import isal_zlib
+
+        self._raw = raw
+        self._inflate: Any = isal_zlib.decompressobj()
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with inflated bytes; 0 at the end of the stream."""
+        wanted = len(buffer)
+        while wanted and not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail or self._raw.read(1 << 18)
+            if not packed:
+                raise EOFError("the stream ends before its end marker")
+            got = self._inflate.decompress(packed, wanted)
+            if got:
+                buffer[: len(got)] = got
+                return len(got)
+        return 0
 
 
 def read_exactly(stream: IO[bytes], count: int, name: str) -> NDArray[np.uint8]:

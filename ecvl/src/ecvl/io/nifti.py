@@ -1,51 +1,55 @@
-"""NIfTI-1 and NIfTI-2, single file, with or without gzip.
+"""NIfTI-1 and NIfTI-2: single files and pairs, with or without gzip.
 
 * nibabel reads and writes the header; the voxels are read here, once, into the memory they stay in.
 * The header's sizes are checked against the bytes of the file before memory is asked for.
 * The file's x, y, z, t, vector order in memory is the axes' "ctzyx" in C order: nothing is moved.
 * Written files carry sform and qform (a sheared affine: sform only, for a qform cannot hold it).
 
-Held by `tests/ecvl/test_nifti.py` against nibabel and SimpleITK, and by the fuzz test.
+Held by `tests/ecvl/test_nifti.py` against nibabel and SimpleITK, and by the fuzz tests.
 """
 
-import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecvl.affines import ORTHOGONAL_TOLERANCE, checked_affine, non_orthogonality
-from ecvl.errors import EcvlError, FormatError, GeometryError, KindError, one_line
+from ecvl.errors import EcvlError, FormatError
 from ecvl.image import Image, Kind, require_kind
-from ecvl.io.files import existing, greatest_content, opened, read_exactly, written_atomically
+from ecvl.io.files import existing, opened, written_atomically
+from ecvl.io.lazy import LazyImage
+from ecvl.io.nifti_header import header_path, new_header, parsed, starts_as_nifti
 from ecvl.io.registry import Format, Info, register
-from ecvl.io.scaling import require_integral, scaled
+from ecvl.io.scaling import decoder
 
-HEADER_BYTES = {"Nifti1Header": 348, "Nifti2Header": 540}
-HEADER_SIZES = tuple(HEADER_BYTES.values())
-LABEL_INTENT = 1002
-VECTOR_INTENT = 1007
-GREATEST_NIFTI1_SIZE = 32767
-SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+Part = Literal["real", "imaginary", "magnitude", "phase"]
+EXTENSIONS = (".nii", ".nii.gz", ".hdr", ".img")
 
 
 def NiftiRead(
-    path: str | os.PathLike[str], *, kind: Kind | None = None, raw: bool = False
+    path: str | os.PathLike[str],
+    *,
+    kind: Kind | None = None,
+    raw: bool = False,
+    part: Part | None = None,
 ) -> Image:
     """Read a NIfTI file.
 
     Args:
-        path: a .nii or .nii.gz file, by its content.
+        path: a .nii or .nii.gz file, by its content, or either file of an .hdr and .img pair.
         kind: "image" or "labels"; by default labels where the header's intent says so.
         raw: return stored values; by default slope and intercept are applied: integral ones give
             the smallest integer type that holds the result, others float32, and float64 becomes
             float32.
+        part: which real numbers to take of complex voxels: "real", "imaginary", "magnitude" or
+            "phase" (radians). Complex voxels are refused without it.
 
     Returns:
-        An image with axes "zyx", "tzyx", "czyx" (vectors), "ctzyx", "zyxc" (RGB) or "yx"; the
-        affine is the one nibabel takes (sform, else qform). `meta["time_step"]` is in seconds.
+        An image with axes "zyx", "tzyx", "czyx" (vectors), "ctzyx", "zyxc" (RGB, RGBA) or "yx"; the
+        affine is the one nibabel takes (sform, else qform, else sizes alone), in mm whatever the
+        header's unit. `time_step` is in seconds; `meta["common"]` holds the form codes and the
+        header's texts.
 
     Raises:
         MissingFileError: there is no such file.
@@ -59,49 +63,55 @@ def NiftiRead(
         >>> NiftiRead(path)
         Image(labels zyx 2×3×4 uint8, spacing 1×1×1 mm, RAS)
     """
-    found = existing(path)
-    with opened(found) as stream:
-        header = _header(stream, found)
-        axes, shape, dtype = _layout(header, found)
-        affine = _affine(header, found)
-        count = math.prod(shape) * dtype.itemsize
-        offset = _offset(header, found)
-        if offset + count > greatest_content(found):
-            raise FormatError(
-                f"the header of {found.name!r} promises {offset + count} bytes, received a file of "
-                f"{found.stat().st_size}; it is cut short or damaged, copy or download it again"
-            )
-        _skip(stream, offset - HEADER_BYTES[type(header).__name__], found.name)
-        stored = read_exactly(stream, count, found.name).view(dtype).reshape(shape)
-        _finish(stream)
-    stored = np.ascontiguousarray(stored, dtype=dtype.newbyteorder("="))
-    if axes.endswith("c"):
-        stored = stored.view(np.uint8).reshape(*shape, -1)
-    label_intent = int(header["intent_code"]) == LABEL_INTENT
-    kind = kind or ("labels" if label_intent else "image")
-    values = stored if raw or axes.endswith("c") else _scaled(header, stored, kind, found)
-    if kind == "labels":
-        values = require_integral(values, found.name)
-    meta: dict[str, Any] = {"source": {"format": "nifti", "path": str(found)}}
-    if "t" in axes:
-        unit = SECONDS.get(header.get_xyzt_units()[1], 1.0)
-        step = float(header["pixdim"][4]) * unit
-        meta["time_step"] = step if math.isfinite(step) and step > 0 else None
-    return Image(values, axes, affine, kind=kind, meta=meta)
+    return nifti_lazy(existing(path), kind=kind, raw=raw, part=part).load()
 
 
-def NiftiWrite(path: str | os.PathLike[str], image: Image) -> None:
+def nifti_lazy(
+    path: Path, *, kind: Kind | None = None, raw: bool = False, part: Part | None = None
+) -> LazyImage:
+    """Read the header of a NIfTI file, and its voxels where they are indexed.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.nii.gz"
+        >>> NiftiWrite(path, Image(np.ones((2, 3, 4), np.uint8), "zyx"))
+        >>> nifti_lazy(path)[1].shape
+        (3, 4)
+    """
+    head = parsed(path)
+    head.stored.require_bytes()
+    kind = kind or head.kind
+    colour = head.axes.endswith("c")
+    slope, intercept = (1.0, 0.0) if raw or colour else head.scaling
+    meta: dict[str, Any] = {
+        "source": {"format": "nifti", "path": str(path)},
+        "common": head.common,
+    }
+    if "t" in head.axes:
+        meta["time_step"] = head.time_step
+    decode = decoder(head.stored, slope, intercept, raw=raw, kind=kind, part=part)
+    names = head.label_names if kind == "labels" else None
+    return LazyImage(decode, head.axes, head.stored.shape, head.affine, kind, meta, names)
+
+
+def NiftiWrite(
+    path: str | os.PathLike[str], image: Image, *, version: Literal[1, 2] | None = None
+) -> None:
     """Write an image as a NIfTI file, whole or not at all.
 
-    Labels are marked by the header's intent. Metadata is not written, and the same image gives the
-    same bytes.
+    Labels are marked by the header's intent, and their names stand in an extension. Of the metadata
+    only the form code (`meta["common"]["xform_code"]`: which space the affine leads to) and the
+    time step are written, and the same image gives the same bytes.
 
     Args:
-        path: ends in .nii or .nii.gz.
-        image: axes "yx", "zyx", "tzyx", "czyx" or "ctzyx"; float16 is written as float32.
+        path: ends in .nii or .nii.gz, or in .hdr or .img for a pair of files.
+        image: axes "yx", "zyx", "tzyx", "czyx" or "ctzyx", or uint8 colour with 3 or 4 channels as
+            "yxc", "zyxc" or "tzyxc"; float16 is written as float32. The affine is stored in single
+            precision by NIfTI-1, in double by NIfTI-2 (sform).
+        version: NIfTI-1 or NIfTI-2; by default 1 where the sizes allow.
 
     Raises:
-        FormatError: the axes do not fit the format, or the extension is another.
+        FormatError: the axes or sizes do not fit the format, or the extension is another.
         MissingFileError: the folder does not exist.
 
     Example:
@@ -114,11 +124,23 @@ def NiftiWrite(path: str | os.PathLike[str], image: Image) -> None:
     require_kind(image, None, "NiftiWrite")
     target = Path(path)
     name = target.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
-        raise FormatError(f"expected a name ending in .nii or .nii.gz, received {target.name!r}")
-    header = _new_header(image)
+    if not name.endswith(EXTENSIONS):
+        raise FormatError(
+            f"expected a name ending in {', '.join(EXTENSIONS)}, received {target.name!r}"
+        )
+    single = not name.endswith((".hdr", ".img"))
+    header, extension = new_header(image, version, single)
     values = image.array.astype(np.float32) if image.dtype == np.float16 else image.array
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    if not single:
+        # The header is renamed last: a pair can be read only when it is whole.
+        with (
+            written_atomically(target.with_suffix(".hdr")) as head,
+            written_atomically(target.with_suffix(".img")) as voxels,
+        ):
+            head.write(header.binaryblock + extension)
+            _write(voxels, b"", little)
+        return
     with written_atomically(target) as stream:
         if name.endswith(".gz"):
             from isal import igzip
@@ -126,9 +148,9 @@ def NiftiWrite(path: str | os.PathLike[str], image: Image) -> None:
             with igzip.IGzipFile(
                 filename="", mode="wb", compresslevel=2, fileobj=stream, mtime=0
             ) as deflated:
-                _write(deflated, header, little)
+                _write(deflated, header.binaryblock + extension, little)
         else:
-            _write(stream, header, little)
+            _write(stream, header.binaryblock + extension, little)
 
 
 def nifti_info(path: Path) -> Info:
@@ -141,199 +163,56 @@ def nifti_info(path: Path) -> Info:
         >>> nifti_info(Path(path)).dtype
         dtype('int16')
     """
-    with opened(path) as stream:
-        header = _header(stream, path)
-    axes, shape, dtype = _layout(header, path)
-    if axes.endswith("c"):
-        shape, dtype = (*shape, len(dtype.fields or ())), np.dtype(np.uint8)
-    kind: Kind = "labels" if int(header["intent_code"]) == LABEL_INTENT else "image"
-    return Info("nifti", axes, shape, dtype.newbyteorder("="), _affine(header, path), kind)
+    head = parsed(path)
+    details = {
+        "version": 1 if int(head.header["sizeof_hdr"]) == 348 else 2,
+        "byte_order": "big" if head.header.endianness == ">" else "little",
+        "compression": head.stored.codec,
+        "slope": float(head.header["scl_slope"]),
+        "intercept": float(head.header["scl_inter"]),
+        "sform_code": int(head.header["sform_code"]),
+        "qform_code": int(head.header["qform_code"]),
+        "intent_code": int(head.header["intent_code"]),
+    }
+    dtype = head.stored.dtype.newbyteorder("=")
+    return Info(
+        "nifti",
+        head.axes,
+        head.stored.shape,
+        dtype,
+        head.affine,
+        head.kind,
+        head.time_step,
+        details,
+    )
 
 
 def _recognises(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with opened(path) as stream:
-            start = stream.read(348)
+        return starts_as_nifti(header_path(path))
     except EcvlError:
         # A damaged gzip file is best explained by the reader of what gzip holds here.
-        return True
-    return len(start) >= 4 and _header_size(start) in HEADER_SIZES
+        with opened(path) as stream:
+            return type(stream).__name__ == "IGzipFile"
 
 
-def _header_size(start: bytes) -> int:
-    for order in ("little", "big"):
-        size = int.from_bytes(start[:4], order)
-        if size in HEADER_SIZES:
-            return size
-    return 0
-
-
-def _header(stream: Any, path: Path) -> Any:
-    start = stream.read(348)
-    size = _header_size(start)
-    if len(start) < 348 or size not in HEADER_SIZES:
-        raise FormatError(
-            f"expected a NIfTI file, received {path.name!r} of other content; check that it is "
-            "whole and really an image"
-        )
-    block = start + stream.read(size - 348)
-    magic = block[344:348] if size == 348 else block[4:8]
-    if magic[:3] not in (b"n+1", b"n+2"):
-        raise FormatError(
-            f"expected a single-file NIfTI (magic n+1 or n+2) in {path.name!r}, received a pair of "
-            "files or Analyze; convert it to .nii first"
-        )
-    import nibabel
-
-    try:
-        cls = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
-        return cls(block, check=False)
-    except Exception as error:
-        raise FormatError(f"the header of {path.name!r} is damaged: {one_line(error)}") from None
-
-
-def _layout(header: Any, path: Path) -> tuple[str, tuple[int, ...], np.dtype[Any]]:
-    """Return axes, shape (without colour) and stored type, all in C order."""
-    try:
-        dtype: np.dtype[Any] = header.get_data_dtype()
-    except Exception:
-        raise FormatError(
-            f"expected a NIfTI data type in {path.name!r}, received code "
-            f"{int(header['datatype'])}; the header is damaged"
-        ) from None
-    count = int(header["dim"][0])
-    sizes = [int(size) for size in header["dim"][1 : 1 + max(count, 0)]]
-    if not 2 <= count <= 7 or any(size < 1 for size in sizes):
-        raise FormatError(
-            f"expected 2 to 7 dimensions of at least 1 in {path.name!r}, received {count}: {sizes}"
-            "; the header is damaged"
-        )
-    while len(sizes) > 3 and sizes[-1] == 1:
-        sizes.pop()
-    if len(sizes) > 5:
-        raise FormatError(f"expected at most 5 dimensions in {path.name!r}, received {sizes}")
-    letters = "xyztc"[: len(sizes)]
-    if len(sizes) == 5 and sizes[3] == 1:
-        sizes.pop(3)
-        letters = "xyzc"
-    axes = letters[::-1]
-    if dtype.fields:
-        if "c" in axes:
-            raise FormatError(f"expected colour or vectors in {path.name!r}, received both")
-        axes += "c"
-    elif dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise FormatError(
-            f"expected integers or real numbers of at most 64 bits in {path.name!r}, received "
-            f"{dtype}; convert it first"
-        )
-    return axes, tuple(sizes[::-1]), dtype
-
-
-def _affine(header: Any, path: Path) -> NDArray[np.float64]:
-    try:
-        with np.errstate(all="ignore"):
-            affine = header.get_best_affine()
-    except Exception as error:
-        raise GeometryError(
-            f"the header of {path.name!r} holds no usable geometry: {one_line(error)}"
-        ) from None
-    try:
-        return checked_affine(affine)
-    except GeometryError as error:
-        raise GeometryError(f"{path.name!r}: {error}") from None
-
-
-def _offset(header: Any, path: Path) -> int:
-    offset = float(header["vox_offset"])
-    least = HEADER_BYTES[type(header).__name__]
-    if not (math.isfinite(offset) and offset.is_integer()) or (offset and offset < least):
-        raise FormatError(
-            f"expected the voxels of {path.name!r} to begin at byte {least} or later, received "
-            f"{offset}; the header is damaged"
-        )
-    return int(offset) or least + 4
-
-
-def _skip(stream: Any, count: int, name: str) -> None:
-    # By reading, for extensions are small and a gzip layer cannot seek for less.
-    while count > 0:
-        got = len(stream.read(min(count, 1 << 20)))
-        if not got:
-            raise FormatError(f"expected voxels in {name!r}, received a file that ends before them")
-        count -= got
-
-
-def _finish(stream: Any) -> None:
-    """Read to the end of a gzip layer, where its checksum is verified; a long tail is let be."""
-    for _ in range(64):
-        if not stream.read(1 << 16):
-            return
-
-
-def _scaled(header: Any, stored: NDArray[Any], kind: Kind, path: Path) -> NDArray[Any]:
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or not math.isfinite(slope):
-        slope, intercept = 1.0, 0.0
-    if not math.isfinite(intercept):
-        raise FormatError(
-            f"expected a finite scl_inter in {path.name!r}, received {intercept}; "
-            "read stored values with raw=True"
-        )
-    if kind == "labels" and stored.dtype.kind == "f" and (slope, intercept) == (1, 0):
-        return stored
-    return scaled(stored, slope, intercept)
-
-
-def _new_header(image: Image) -> Any:
-    import nibabel
-
-    if image.axes not in ("yx", "zyx", "tzyx", "czyx", "ctzyx"):
-        raise FormatError(
-            f"expected axes yx, zyx, tzyx, czyx or ctzyx for NIfTI, received {image.axes!r}; "
-            "take channels apart or transpose first"
-        )
-    sizes = list(image.shape[::-1])
-    if image.axes == "czyx":
-        sizes.insert(3, 1)
-    if max(sizes) <= GREATEST_NIFTI1_SIZE:
-        header = nibabel.Nifti1Header()
-    else:
-        header = nibabel.Nifti2Header()
-    try:
-        header.set_data_dtype(np.float32 if image.dtype == np.float16 else image.dtype)
-    except Exception as error:
-        raise KindError(f"NIfTI cannot hold {image.dtype}: {one_line(error)}") from None
-    header.set_data_shape(sizes)
-    header.set_sform(image.affine, code=1)
-    sheared = non_orthogonality(image.affine) > ORTHOGONAL_TOLERANCE
-    header.set_qform(image.affine, code=0 if sheared else 1, strip_shears=True)
-    header.set_xyzt_units("mm", "sec" if "t" in image.axes else None)
-    if "t" in image.axes:
-        header["pixdim"][4] = image.meta.get("time_step") or 0
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    if image.kind == "labels":
-        header["intent_code"] = LABEL_INTENT
-    elif "c" in image.axes:
-        header["intent_code"] = VECTOR_INTENT
-    header["vox_offset"] = HEADER_BYTES[type(header).__name__] + 4
-    return header
-
-
-def _write(stream: Any, header: Any, values: NDArray[Any]) -> None:
-    stream.write(header.as_byteswapped("<").binaryblock)
-    stream.write(b"\0" * 4)
+def _write(stream: Any, head: bytes, values: NDArray[Any]) -> None:
+    stream.write(head)
     stream.write(values.reshape(-1).view(np.uint8).data)
 
 
 register(
     Format(
         name="nifti",
-        extensions=(".nii", ".nii.gz"),
+        extensions=EXTENSIONS,
         recognises=_recognises,
         read=NiftiRead,
         info=nifti_info,
         write=NiftiWrite,
+        lazy=nifti_lazy,
+        options=("part",),
+        write_options=("version",),
     )
 )

@@ -1,25 +1,28 @@
 """The documented door: `read`, `info` and `write`, over one table of formats.
 
 Reading goes by content, writing by extension. Whatever is in a file, nothing but an `EcvlError`
-comes out of reading it; `tests/ecvl/test_io_fuzz.py` holds this for every format in the table.
+comes out of reading it; `tests/ecvl/fuzz` holds this for every format in the table, and
+`tests/ecvl/test_formats_contract.py` what each row says of itself.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
-from ecvl.affines import Affine, orientation_codes, voxel_sizes
+from ecvl.affines import Affine
 from ecvl.errors import FormatError, GeometryError, ParameterError
-from ecvl.image import Image, Kind
+from ecvl.image import Image, Kind, require_kind
 from ecvl.io.files import existing
+from ecvl.io.lazy import LazyImage, deferred
+from ecvl.placed import Placed
 
 
 @dataclass(frozen=True, eq=False)
-class Info:
+class Info(Placed):
     """What the headers of an image say, without its voxels.
 
     Attributes:
@@ -29,6 +32,9 @@ class Info:
         dtype: the data type as stored, before scaling.
         affine: 4x4, voxel x, y, z to RAS+ mm.
         kind: "image" or "labels", as far as the headers say.
+        time_step: seconds between steps along t, where known.
+        details: what else is worth knowing of the file, such as its compression; nothing that
+            identifies a person.
 
     Example:
         >>> Info("nifti", "yx", (4, 5), np.dtype("int16"), np.eye(4), "image").spacing
@@ -41,17 +47,8 @@ class Info:
     dtype: np.dtype[Any]
     affine: Affine
     kind: Kind
-
-    @property
-    def spacing(self) -> tuple[float, ...]:
-        """Distances between voxel centres along the spatial axes, in array order, in mm."""
-        x, y, z = voxel_sizes(self.affine)
-        return (z, y, x) if "z" in self.axes else (y, x)
-
-    @property
-    def orientation(self) -> str:
-        """Where voxel x, y, z point to, such as "RAS"."""
-        return orientation_codes(self.affine)
+    time_step: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,12 @@ class Format:
         recognises: says from the content whether a file or folder is one.
         read: `(path, kind=..., raw=..., **options) -> Image`.
         info: `(path, **options) -> Info`.
-        write: `(path, image) -> None`, or `None` where the format is read only.
-        options: what `read` takes besides `kind` and `raw`.
+        write: `(path, image, **options) -> float | None`, the greatest error of a stored value
+            (`None` is 0), or `None` where the format is read only.
+        lazy: as `read`, but gives a `LazyImage`; without it the whole is decoded at once.
+        options: what `read` and `lazy` take besides `kind` and `raw`.
         info_options: what `info` takes.
+        write_options: what `write` takes.
     """
 
     name: str
@@ -74,9 +74,11 @@ class Format:
     recognises: Callable[[Path], bool]
     read: Callable[..., Image]
     info: Callable[..., Info]
-    write: Callable[[Path, Image], None] | None = None
+    write: Callable[..., float | None] | None = None
+    lazy: Callable[..., LazyImage] | None = None
     options: tuple[str, ...] = ()
     info_options: tuple[str, ...] = ()
+    write_options: tuple[str, ...] = ()
 
 
 FORMATS: dict[str, Format] = {}
@@ -86,20 +88,41 @@ def register(entry: Format) -> None:
     """Add a row to the table of formats.
 
     Example:
-        >>> sorted(FORMATS)
-        ['dicom', 'nifti']
+        >>> "nifti" in FORMATS
+        True
     """
     FORMATS[entry.name] = entry
 
 
+@overload
 def read(
     path: str | os.PathLike[str],
     *,
     kind: Kind | None = None,
     raw: bool = False,
+    lazy: Literal[False] = False,
     dimensions: int | None = None,
     **options: Any,
-) -> Image:
+) -> Image: ...
+@overload
+def read(
+    path: str | os.PathLike[str],
+    *,
+    kind: Kind | None = None,
+    raw: bool = False,
+    lazy: Literal[True],
+    dimensions: int | None = None,
+    **options: Any,
+) -> LazyImage: ...
+def read(
+    path: str | os.PathLike[str],
+    *,
+    kind: Kind | None = None,
+    raw: bool = False,
+    lazy: bool = False,
+    dimensions: int | None = None,
+    **options: Any,
+) -> Image | LazyImage:
     """Read an image: a file of any known format, or a folder that holds one DICOM series.
 
     Args:
@@ -107,6 +130,8 @@ def read(
         kind: "image" or "labels"; by default what the file says, else "image". Labels must be whole
             numbers.
         raw: return stored values, before rescale or slope.
+        lazy: give geometry and metadata at once, and decode the part that is indexed:
+            `read(path, lazy=True)[40:60]`.
         dimensions: the number of dimensions that the image must have, such as 3.
         options: what the format takes besides, such as `series=` for DICOM.
 
@@ -119,18 +144,23 @@ def read(
     Example:
         >>> import numpy as np, tempfile
         >>> path = tempfile.mkdtemp() + "/a.nii.gz"
-        >>> write(path, Image(np.zeros((2, 3, 4), np.int16), "zyx"))
+        >>> _ = write(path, Image(np.zeros((2, 3, 4), np.int16), "zyx"))
         >>> read(path)
         Image(image zyx 2×3×4 int16, spacing 1×1×1 mm, RAS)
     """
     found = existing(path)
     entry = format_of(found)
     _check_options(entry, options, entry.options)
-    image = entry.read(found, kind=kind, raw=raw, **options)
+    image: Image | LazyImage
+    if lazy and entry.lazy is not None:
+        image = entry.lazy(found, kind=kind, raw=raw, **options)
+    else:
+        image = entry.read(found, kind=kind, raw=raw, **options)
+        image = deferred(image) if lazy else image
     if dimensions is not None and image.ndim != dimensions:
         raise GeometryError(
             f"expected an image of {dimensions} dimensions in {found.name!r}, received axes "
-            f"{image.axes!r} of shape {image.shape}; choose one, for instance image[0] of its array"
+            f"{image.axes!r} of shape {image.shape}; choose a part, for instance image[0]"
         )
     return image
 
@@ -148,7 +178,7 @@ def info(path: str | os.PathLike[str], **options: Any) -> Info:
     Example:
         >>> import numpy as np, tempfile
         >>> path = tempfile.mkdtemp() + "/a.nii.gz"
-        >>> write(path, Image(np.zeros((2, 3, 4), np.int16), "zyx"))
+        >>> _ = write(path, Image(np.zeros((2, 3, 4), np.int16), "zyx"))
         >>> info(path).shape
         (2, 3, 4)
     """
@@ -158,29 +188,37 @@ def info(path: str | os.PathLike[str], **options: Any) -> Info:
     return entry.info(found, **options)
 
 
-def write(path: str | os.PathLike[str], image: Image) -> None:
+def write(path: str | os.PathLike[str], image: Image, **options: Any) -> float:
     """Write an image in the format that the extension names; the file appears whole or not at all.
 
     Args:
         path: such as "out.nii.gz"; an existing file is replaced.
         image: an image or labels.
+        options: what the format takes besides, such as `quality=` for JPEG.
+
+    Returns:
+        The greatest difference between a value of the image and what the file gives back: 0 where
+        nothing is lost.
 
     Raises:
         FormatError: the extension is of no format that can be written, or it cannot hold the image.
+        KindError: the format cannot hold the data type.
+        ParameterError: an option is not known to the format.
         MissingFileError: the folder does not exist.
 
     Example:
         >>> write("a.xyz", Image([[1]], "yx"))
         Traceback (most recent call last):
-        ecvl.errors.FormatError: cannot write 'a.xyz': expected an extension among .nii, .nii.gz
+        ecvl.errors.FormatError: cannot write 'a.xyz': expected an extension among ...
     """
+    require_kind(image, None, "write")
     target = Path(path)
     name = target.name.lower()
     writable = [entry for entry in FORMATS.values() if entry.write]
     for entry in writable:
         if entry.write and name.endswith(entry.extensions):
-            entry.write(target, image)
-            return
+            _check_options(entry, options, entry.write_options)
+            return float(entry.write(target, image, **options) or 0.0)
     known = ", ".join(sorted(e for entry in writable for e in entry.extensions))
     raise FormatError(f"cannot write {target.name!r}: expected an extension among {known}")
 

@@ -1,15 +1,122 @@
-"""Processing: pure functions from image to image that keep the geometry true."""
+"""Processing: pure functions from image to image that keep the geometry true.
 
-from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, restore
+`FUNCTIONS` is the table of them all.
+"""
+
+from ecvl.process.arithmetic import (
+    absolute,
+    add,
+    blend,
+    divide,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from ecvl.process.bias import correct_bias
+from ecvl.process.colour import convert_colour
+from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
+from ecvl.process.distances import distance_map, integral, non_maximum_suppression
+from ecvl.process.filters import (
+    anisotropic,
+    average,
+    bilateral,
+    gaussian,
+    laplacian,
+    linear_filter,
+    median,
+    separable_filter,
+    sobel,
+)
+from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
+from ecvl.process.labels import components, contours, fill_holes, largest_component, remove_small
+from ecvl.process.measurements import measure
+from ecvl.process.morphology import (
+    black_hat,
+    closing,
+    dilate,
+    erode,
+    hit_or_miss,
+    morphological_gradient,
+    opening,
+    structuring_element,
+    top_hat,
+)
+from ecvl.process.nyul import HistogramStandard
+from ecvl.process.registration import register
+from ecvl.process.registry import FUNCTIONS
+from ecvl.process.thresholds import multi_otsu_values, multi_threshold, threshold, threshold_value
+from ecvl.process.transform import Transform, warp
+from ecvl.process.turns import crop_or_pad, crop_to, flip, mirror, rearrange, rotate, transpose
 
 __all__ = [
+    "FUNCTIONS",
+    "HistogramStandard",
+    "Transform",
+    "absolute",
+    "add",
+    "anisotropic",
+    "average",
+    "bilateral",
+    "black_hat",
+    "blend",
+    "clahe",
+    "closing",
+    "components",
+    "contours",
+    "convert_colour",
+    "correct_bias",
     "crop",
+    "crop_or_pad",
+    "crop_to",
+    "dilate",
+    "distance_map",
+    "divide",
+    "equalise",
+    "erode",
+    "fill_holes",
+    "flip",
+    "gamma",
+    "gaussian",
+    "hit_or_miss",
+    "integral",
+    "invert",
+    "laplacian",
+    "largest_component",
+    "linear_filter",
+    "match_histogram",
+    "maximum",
+    "measure",
+    "median",
+    "minimum",
+    "mirror",
+    "morphological_gradient",
+    "multi_otsu_values",
+    "multi_threshold",
+    "multiply",
+    "non_maximum_suppression",
     "normalise",
+    "opening",
     "pad",
     "pad_to_multiple",
+    "rearrange",
+    "register",
+    "remove_small",
     "reorient",
     "resample",
+    "rescale",
+    "resize",
     "restore",
+    "rotate",
+    "separable_filter",
+    "sobel",
+    "structuring_element",
+    "subtract",
+    "threshold",
+    "threshold_value",
+    "top_hat",
+    "transpose",
+    "warp",
     "window",
 ]

@@ -1,7 +1,7 @@
 """Functions that change where voxels stand: image in, image out, the affine always true.
 
 Labels are moved by their nearest voxel and stay labels. Each function is a `Change` of the grid
-(`ecvl.grids`) carried out by `pull`. Held by `tests/ecvl/test_process_contract.py`.
+(`ecvl.grids`) carried out by `pull`. Held by `tests/ecvl/process/test_geometry.py`.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,16 @@ from ecvl.grids import (
     resized,
 )
 from ecvl.image import Image, require_kind
-from ecvl.process.pull import Fill, checked_fill, pull
+from ecvl.process.fields import Bend, Field, Map
+from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
+from ecvl.process.registry import processing
 from ecvl.sample import Sample
+from ecvl.serial import is_number
 
 Value = TypeVar("Value")
 
 
+@processing("any", "same", geometry="follows")
 def reorient(image: Image, orientation: str = "RAS") -> Image:
     """Permute and flip the spatial axes until voxel x, y, z point nearest to `orientation`.
 
@@ -50,6 +54,7 @@ def reorient(image: Image, orientation: str = "RAS") -> Image:
     return pull(image, *reoriented(image.grid, orientation))
 
 
+@processing("any", "same", geometry="follows")
 def resample(
     image: Image,
     spacing: Sequence[float | None] | float | None = None,
@@ -57,6 +62,7 @@ def resample(
     like: Image | Sample | None = None,
     shape: Sequence[int] | None = None,
     fill: Fill = None,
+    interpolation: Interpolation | None = None,
 ) -> Image:
     """Put an image on a grid of another spacing, of another shape, or of another image.
 
@@ -66,13 +72,15 @@ def resample(
     own grid gives the very same values.
 
     Args:
-        image: an image (linear interpolation, the data type stays) or labels (nearest voxel).
+        image: an image (the data type stays) or labels.
         spacing: mm along the spatial axes, in array order, or one number for all; `None` leaves an
             axis alone.
         like: an image or sample whose grid (shape and affine) to take.
         shape: voxels along the spatial axes, in array order.
         fill: beyond the image, with `like` only: a number, "edge", or `None` for the low end of the
             value range; labels are 0 there.
+        interpolation: "nearest", "linear" or "cubic"; linear by default. Labels take the nearest
+            voxel, always.
 
     Raises:
         ParameterError: not exactly one of `spacing`, `like` and `shape` was given, or not positive.
@@ -86,18 +94,60 @@ def resample(
     if sum(choice is not None for choice in (spacing, like, shape)) != 1:
         raise ParameterError("resample takes exactly one of spacing=, like= and shape=")
     if like is not None:
-        return onto(image, like.grid, fill)
+        return onto(image, like.grid, fill, interpolation)
     if spacing is not None:
         wanted: tuple[float | None, ...] = per_axis(spacing, image, "spacing")
         if any(s is not None and not 0 < s < np.inf for s in wanted):
             raise ParameterError(f"expected spacing above 0 mm, received {spacing!r}")
-        return pull(image, *resampled(image.grid, (None, *wanted)[-3:]), "edge")
+        return pull(
+            image, *resampled(image.grid, (None, *wanted)[-3:]), "edge", interpolation=interpolation
+        )
     sizes: tuple[int, ...] = per_axis(shape or (), image, "shape")
     if any(not isinstance(n, int | np.integer) or n < 1 for n in sizes):
         raise ParameterError(f"expected a shape of whole numbers above 0, received {shape!r}")
-    return pull(image, *resized(image.grid, (1, *sizes)[-3:]), "edge")
+    return pull(image, *resized(image.grid, (1, *sizes)[-3:]), "edge", interpolation=interpolation)
 
 
+@processing("any", "same", geometry="follows")
+def resize(
+    image: Image,
+    shape: Sequence[int] | int | None = None,
+    *,
+    scale: Sequence[float] | float | None = None,
+    interpolation: Interpolation | None = None,
+) -> Image:
+    """Give an image another number of voxels over the same field of view.
+
+    `resample(image, shape=...)`, with one number for all axes or a scale.
+
+    Args:
+        image: an image or labels.
+        shape: voxels along the spatial axes, in array order, or one number for all.
+        scale: the new number of voxels as a multiple of the old one, rounded; above 1 enlarges.
+        interpolation: "nearest", "linear" or "cubic"; linear by default. Labels take the nearest
+            voxel, always.
+
+    Raises:
+        ParameterError: not exactly one of `shape` and `scale` was given, or not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> resize(Image(np.zeros((4, 6)), "yx"), scale=1.5).shape
+        (6, 9)
+    """
+    require_kind(image, None, "resize")
+    if (shape is None) == (scale is None):
+        raise ParameterError("resize takes exactly one of shape= and scale=")
+    if scale is not None:
+        scales = per_axis(scale, image, "scale")
+        if not all(is_number(factor) and factor > 0 for factor in scales):
+            raise ParameterError(f"expected a scale above 0, received {scale!r}")
+        pairs = zip(image.spatial_shape, scales, strict=True)
+        shape = tuple(max(1, round(size * factor)) for size, factor in pairs)
+    return resample(image, shape=per_axis(shape, image, "shape"), interpolation=interpolation)
+
+
+@processing("any", "same", geometry="follows")
 def crop(image: Image, box: Sequence[tuple[int, int]]) -> Image:
     """Cut a box out of an image.
 
@@ -117,6 +167,7 @@ def crop(image: Image, box: Sequence[tuple[int, int]]) -> Image:
     return pull(image, *cropped(image.grid, checked_pairs(box, image, "box")))
 
 
+@processing("any", "same", geometry="follows")
 def pad(image: Image, widths: Sequence[tuple[int, int]], *, fill: Fill = None) -> Image:
     """Add voxels around an image.
 
@@ -138,6 +189,7 @@ def pad(image: Image, widths: Sequence[tuple[int, int]], *, fill: Fill = None) -
     return pull(image, *padded(image.grid, pairs), checked_fill(fill))
 
 
+@processing("any", "same", geometry="follows")
 def pad_to_multiple(
     image: Image, multiple: Sequence[int] | int = 16, *, fill: Fill = None
 ) -> Image:
@@ -161,6 +213,7 @@ def pad_to_multiple(
     return pull(image, *padded_to_multiple(image.grid, factors), checked_fill(fill))
 
 
+@processing("any", "same", geometry="follows")
 def restore(prediction: Image, like: Image | Sample, *, fill: Fill = None) -> Image:
     """Put a prediction back on the grid (shape and affine) of the image it was made from.
 
@@ -185,7 +238,9 @@ def restore(prediction: Image, like: Image | Sample, *, fill: Fill = None) -> Im
     return onto(prediction, origin, fill)
 
 
-def onto(image: Image, grid: Grid, fill: Fill = None) -> Image:
+def onto(
+    image: Image, grid: Grid, fill: Fill = None, interpolation: Interpolation | None = None
+) -> Image:
     """Put an image on any grid, through the world: what `resample` and `restore` do.
 
     Example:
@@ -194,7 +249,28 @@ def onto(image: Image, grid: Grid, fill: Fill = None) -> Image:
         >>> np.asarray(onto(image, image.grid))
         array([[1, 2]])
     """
-    return pull(image, grid, index_matrix(image.grid, grid), checked_fill(fill))
+    matrix = index_matrix(image.grid, grid)
+    return pull(image, grid, matrix, checked_fill(fill), interpolation=interpolation)
+
+
+def unbent(image: Image, bend: Bend, back: Map) -> Image:
+    """Return an image on the grid before a bend, undone by its inverse.
+
+    Example:
+        >>> import numpy as np
+        >>> image = Image(np.array([[1, 2, 3]]), "yx")
+        >>> shift = np.eye(4)
+        >>> shift[0, 3] = 1
+        >>> bend = Bend(image.grid, image.grid, Map(shift))
+        >>> np.asarray(unbent(image, bend, bend.way.inverse((1, 1, 3))))
+        array([[1, 1, 2]])
+    """
+    lead = index_matrix(image.grid, bend.after)
+    field = back.field
+    if field is not None:
+        turned = np.einsum("ij,jzyx->izyx", lead[:3, :3], field.coefficients)
+        field = Field(turned, field.start, field.step, field.degree)
+    return pull(image, bend.before, lead @ back.matrix, field=field)
 
 
 def per_axis(values: Sequence[Value] | Value | None, image: Image, name: str) -> tuple[Value, ...]:

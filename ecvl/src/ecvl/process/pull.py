@@ -1,13 +1,13 @@
-"""The one place where voxels move: fill a new grid from an image, through a matrix of indices.
+"""The one place where voxels move: fill a new grid from an image, through a map of indices.
 
 * Whole-voxel permutations, flips, shifts, crops and pads are index operations: values are copied.
-* Everything else is one interpolation by SimpleITK, in index space, so that no library has to hold
-  our affine: linear for images, nearest for labels.
+* Everything else is one interpolation in index space, so that no library has to hold our affine:
+  linear for images unless asked otherwise, nearest for labels (`ecvl.process.warping`).
 * A 2-D image is a volume one slice thick, so both give the same numbers.
-* A linear interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
+* An interpolation that steps over more than `PREFILTER_STEP` voxels is smoothed first.
 * The data type stays; integers are rounded and saturate.
 
-Held by `tests/ecvl/test_pull.py` against scipy.ndimage and by the contract tests.
+Held by `tests/ecvl/process/test_pull.py` against scipy.ndimage and by the contract tests.
 """
 
 import math
@@ -17,21 +17,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.affines import Affine
-from ecvl.errors import GeometryError, KindError, ParameterError
+from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import Grid, is_index_operation
 from ecvl.image import Image
+from ecvl.process.fields import Field, Map
+from ecvl.process.volumes import separated, stacked
+from ecvl.process.warping import stays_in_plane, warped_planes, warped_volume
 
 Fill = float | Literal["edge"] | None
+Interpolation = Literal["nearest", "linear", "cubic"]
 
 PREFILTER_STEP = 1.5
 GAUSSIAN_REACH = 4
-# SimpleITK passes labels through float64.
-GREATEST_LABEL = 1 << 53
+LEAST_FOR_CUBIC = 4
+# Below this many values NumPy's own copying is as quick as any.
+QUICK_SIZE = 1 << 12
 # A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
 MOST_VOXELS = 1 << 32
 
 
-def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
+def pull(
+    image: Image,
+    grid: Grid,
+    matrix: Affine,
+    fill: Fill = None,
+    field: Field | None = None,
+    interpolation: Interpolation | None = None,
+) -> Image:
     """Return `image` on `grid`.
 
     Args:
@@ -40,10 +52,14 @@ def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
         matrix: 4x4 from voxel indices x, y, z of `grid` to those of `image`.
         fill: what stands where the image does not reach: a number, "edge" for the nearest voxel, or
             `None` for the low end of the value range. Labels are filled with 0, always.
+        field: displacements over `grid`, in voxels of `image`, that are added to what the matrix
+            gives.
+        interpolation: "nearest", "linear" or "cubic" (B-splines); linear for images by default.
+            Labels take the nearest voxel, always.
 
     Raises:
         GeometryError: a 2-D image would have to leave its plane, or the grid is absurdly large.
-        KindError: labels beyond 2**53 would have to be resampled.
+        ParameterError: labels would have to be interpolated, or a field is given with "cubic".
 
     Example:
         >>> import numpy as np
@@ -68,20 +84,14 @@ def pull(image: Image, grid: Grid, matrix: Affine, fill: Fill = None) -> Image:
         fill = 0
     elif fill is None:
         fill = image.value_range[0]
-    order = [index for index, letter in enumerate(image.axes) if letter not in "zyx"]
-    order += [image.axes.index(letter) for letter in image.spatial_axes]
-    stack = image.array.transpose(order)
-    lead = stack.shape[: stack.ndim - len(image.spatial_axes)]
-    volumes = stack.reshape(-1, *image.grid.shape)
-    if is_index_operation(matrix, grid.shape) is not None:
-        moved = _indexed(volumes, grid.shape, np.rint(matrix).astype(int), fill)
+    method = checked_interpolation(interpolation, image)
+    if field is not None and method == "cubic":
+        raise ParameterError("a field of displacements takes interpolation 'linear' or 'nearest'")
+    if field is None and is_index_operation(matrix, grid.shape) is not None:
+        moved = _indexed(image, grid.shape, np.rint(matrix).astype(int), fill)
     else:
-        moved = np.stack(
-            [_interpolated(v, grid.shape, matrix, fill, image.kind == "labels") for v in volumes]
-        )
-    spatial_shape = grid.shape[3 - len(image.spatial_axes) :]
-    result = moved.reshape(*lead, *spatial_shape).transpose(np.argsort(order))
-    return image.regridded(np.ascontiguousarray(result), grid.affine)
+        moved = _interpolated(image, grid, Map(matrix, field), fill, method)
+    return image.regridded(moved, grid.affine)
 
 
 def checked_fill(fill: Any) -> Fill:
@@ -96,6 +106,24 @@ def checked_fill(fill: Any) -> Fill:
     if isinstance(fill, int | float) and not isinstance(fill, bool) and np.isfinite(fill):
         return float(fill)
     raise ParameterError(f"expected fill to be a number, 'edge' or None, received {fill!r}")
+
+
+def checked_interpolation(interpolation: Any, image: Image) -> Interpolation:
+    """Return how to find values between voxels: what was asked for, else what fits the kind.
+
+    Example:
+        >>> checked_interpolation(None, Image(np.zeros((2, 2), np.uint8), "yx", kind="labels"))
+        'nearest'
+    """
+    if interpolation not in (None, "nearest", "linear", "cubic"):
+        raise ParameterError(
+            f"expected interpolation 'nearest', 'linear' or 'cubic', received {interpolation!r}"
+        )
+    if image.kind == "labels":
+        if interpolation not in (None, "nearest"):
+            raise ParameterError(f"labels take the nearest voxel, received {interpolation!r}")
+        return "nearest"
+    return interpolation or "linear"
 
 
 def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -140,102 +168,152 @@ def smoothed(volume: NDArray[Any], sigmas: tuple[float, float, float]) -> NDArra
         >>> smoothed(np.eye(3)[None], (0, 0, 1)).sum().round(6)
         np.float64(3.0)
     """
-    import cv2
+    return separated(
+        volume,
+        [gaussian_kernel(s if n > 1 else 0) for s, n in zip(sigmas, volume.shape, strict=True)],
+    )
 
-    result = volume
-    for axis, sigma in enumerate(sigmas):
-        if sigma <= 0 or volume.shape[axis] == 1:
-            continue
-        taps = np.arange(-np.ceil(GAUSSIAN_REACH * sigma), np.ceil(GAUSSIAN_REACH * sigma) + 1)
-        kernel = np.exp(-0.5 * (taps / sigma) ** 2)
-        kernel /= kernel.sum()
-        # Each axis becomes the rows, or the columns, of pictures that OpenCV can filter.
-        z, y, x = volume.shape
-        pictures = result.reshape((1, z, y * x) if axis == 0 else (z, y, x))
-        alone = np.ones(1)
-        along_x, along_y = (kernel, alone) if axis == 2 else (alone, kernel)
-        result = np.stack(
-            [
-                cv2.sepFilter2D(picture, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
-                for picture in np.ascontiguousarray(pictures)
-            ]
-        ).reshape(volume.shape)
-    return result
+
+def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
+    """Return a sampled Gaussian that sums to 1, as far as `GAUSSIAN_REACH` deviations; 0 gives 1.
+
+    Example:
+        >>> gaussian_kernel(0.5).round(3)
+        array([0.   , 0.106, 0.787, 0.106, 0.   ])
+    """
+    if sigma <= 0:
+        return np.ones(1)
+    reach = np.ceil(GAUSSIAN_REACH * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum())
 
 
 def _indexed(
-    volumes: NDArray[Any], shape: tuple[int, int, int], matrix: NDArray[Any], fill: Fill
+    image: Image, shape: tuple[int, int, int], matrix: NDArray[Any], fill: Fill
 ) -> NDArray[Any]:
-    source_of_new = [0, 0, 0]
-    into: list[slice] = [slice(None)] * 3
-    out_of: list[slice] = [slice(None)] * 3
-    for old in range(3):
+    """Copy voxels; the sizes and the matrix are of z, y, x and x, y, z."""
+    axes = image.axes
+    place = {axis: axes.index(letter) for axis, letter in enumerate("xyz") if letter in axes}
+    moved, order = image.array, list(range(image.ndim))
+    sizes, before = list(image.shape), [0] * image.ndim
+    for old, at in place.items():
         new = int(np.flatnonzero(matrix[old, :3])[0])
         sign, shift = int(matrix[old, new]), int(matrix[old, 3])
-        # Array axes run z, y, x while the matrix runs x, y, z.
-        old_axis, new_axis = 2 - old, 2 - new
-        old_size, new_size = volumes.shape[1 + old_axis], shape[new_axis]
+        old_size, new_size = image.shape[at], shape[2 - new]
         if sign > 0:
             start, stop = max(0, -shift), min(new_size, old_size - shift)
             first, last = start + shift, stop + shift
         else:
             start, stop = max(0, shift - old_size + 1), min(new_size, shift + 1)
             first, last = shift - start, shift - stop
-        stop = max(start, stop)
-        source_of_new[new_axis] = old_axis
-        into[new_axis] = slice(start, stop)
-        empty = start >= stop
-        out_of[old_axis] = (
-            slice(0, 0)
-            if empty
-            else slice(first, None if last < 0 else last, 1 if sign > 0 else -1)
-        )
-    moved = volumes[:, *out_of].transpose(0, *(1 + axis for axis in source_of_new))
-    if moved.shape[1:] == shape:
-        return moved.copy()
+        if start >= stop:
+            start, stop, first, last = 0, 0, 0, 0
+        cut = slice(first, None if last < 0 else last, sign)
+        moved = moved[(slice(None),) * at + (cut,)]
+        order[place[new]] = at
+        sizes[place[new]], before[place[new]] = new_size, start
+    moved = moved.transpose(order)
+    if moved.shape == tuple(sizes):
+        return copied(moved)
     if fill == "edge" and moved.size:
-        widths = [(0, 0)] + [(s.start, n - s.stop) for s, n in zip(into, shape, strict=True)]
+        widths = [(b, n - b - m) for b, n, m in zip(before, sizes, moved.shape, strict=True)]
         return np.pad(moved, widths, mode="edge")
-    value = volumes[0, 0, 0, 0] if fill == "edge" else in_type(np.array(fill), volumes.dtype)
-    result = np.full((len(volumes), *shape), value, dtype=volumes.dtype)
-    result[:, *into] = moved
+    corner = image.array.flat[0]
+    value = corner if fill == "edge" else in_type(np.array(fill), image.dtype)
+    result = np.full(sizes, value, dtype=image.dtype)
+    into = tuple(slice(b, b + m) for b, m in zip(before, moved.shape, strict=True))
+    result[into] = moved
     return result
 
 
+def copied(view: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy in C order; quicker than NumPy's where the last axis runs backwards.
+
+    Example:
+        >>> import numpy as np
+        >>> copied(np.arange(3)[::-1])
+        array([2, 1, 0])
+    """
+    channels = view.ndim > 1 and view.shape[-1] <= 4 and view.strides[-1] > 0
+    axis = view.ndim - (2 if channels else 1)
+    if view.size < QUICK_SIZE or view.strides[axis] >= 0 or max(view.shape) > 1 << 15:
+        return view.copy(order="C")
+    import cv2
+
+    forward = np.ascontiguousarray(np.flip(view, axis))
+    rows = forward.reshape(-1, *forward.shape[axis:])
+    words = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}[view.dtype.itemsize]
+    if len(rows) > 1 << 15:
+        return view.copy(order="C")
+    return np.asarray(cv2.flip(rows.view(words), 1).view(view.dtype).reshape(view.shape))
+
+
 def _interpolated(
-    volume: NDArray[Any], shape: tuple[int, int, int], matrix: Affine, fill: Fill, labels: bool
+    image: Image, grid: Grid, way: Map, fill: Any, method: Interpolation
+) -> NDArray[Any]:
+    nearest = method == "nearest"
+    # Row i of the matrix is how far input axis i advances a voxel of the new grid.
+    steps = np.linalg.norm(way.matrix[:3, :3], axis=1)
+    sigmas = np.where((steps > PREFILTER_STEP) & (not nearest), (steps - 1) / 2, 0.0)[::-1]
+    old = image.grid.shape
+    flat = stays_in_plane(way, old, grid.shape) and method != "cubic"
+    if flat and not sigmas.any():
+        return warped_planes(image.array, image.axes, grid.shape, way, fill, nearest)
+    volumes, back = stacked(image)
+    moved = []
+    for volume in volumes:
+        source = volume
+        if sigmas.any():
+            source = smoothed(volume.astype(working_type(volume.dtype)), tuple(sigmas))
+        if method == "cubic":
+            warped = _by_splines(source, grid.shape, way.matrix, fill)
+        elif flat:
+            warped = warped_planes(source, "zyx", grid.shape, way, fill, nearest)
+        else:
+            warped = warped_volume(source, grid.shape, way, fill, nearest)
+        moved.append(in_type(warped, volume.dtype))
+    return back(np.stack(moved))
+
+
+def _by_splines(
+    volume: NDArray[Any], shape: tuple[int, int, int], matrix: Affine, fill: Fill
 ) -> NDArray[Any]:
     import SimpleITK as sitk
 
-    source = volume
-    if not labels:
-        source = volume.astype(working_type(volume.dtype), copy=False)
-        # Row i of the matrix is how far input axis i advances a voxel of the new grid.
-        steps = np.linalg.norm(matrix[:3, :3], axis=1)
-        sigmas = np.where(steps > PREFILTER_STEP, (steps - 1) / 2, 0.0)
-        source = smoothed(source, (sigmas[2], sigmas[1], sigmas[0]))
-    elif volume.dtype.itemsize == 8 and volume.max() > GREATEST_LABEL:
-        raise KindError(
-            f"expected labels of at most {GREATEST_LABEL} to resample, received {volume.max()}; "
-            "number them anew"
-        )
-    picture = sitk.GetImageFromArray(source)
-    transform = sitk.AffineTransform(3)
+    working = volume.astype(working_type(volume.dtype), copy=False)
+    source, matrix = _thick_enough(working, matrix)
+    picture, transform = sitk.GetImageFromArray(source), sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
     edge = fill == "edge"
-    result = sitk.GetArrayFromImage(
-        sitk.Resample(
-            picture,
-            shape[::-1],
-            transform,
-            sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
-            (0.0, 0.0, 0.0),
-            (1.0, 1.0, 1.0),
-            (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
-            0.0 if edge or fill is None else float(fill),
-            picture.GetPixelID(),
-            edge,
-        )
+    result = sitk.Resample(
+        picture,
+        shape[::-1],
+        transform,
+        sitk.sitkBSpline,
+        (0.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0),
+        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        0.0 if edge or fill is None else float(fill),
+        picture.GetPixelID(),
+        edge,
     )
-    return in_type(np.asarray(result), volume.dtype) if not labels else np.asarray(result)
+    return np.asarray(sitk.GetArrayFromImage(result))
+
+
+def _thick_enough(volume: NDArray[Any], matrix: Affine) -> tuple[NDArray[Any], Affine]:
+    """Repeat the outer voxels of thin axes, for B-splines need four, where nothing moves along."""
+    widths = [(0, 0)] * 3
+    moved = matrix.copy()
+    for axis, size in enumerate(volume.shape):
+        if size >= LEAST_FOR_CUBIC:
+            continue
+        row = 2 - axis
+        if not np.allclose(matrix[row], np.eye(4)[row], atol=1e-9):
+            raise GeometryError(
+                f"expected at least {LEAST_FOR_CUBIC} voxels along {'zyx'[axis]} for cubic "
+                f"interpolation, received {size}; use interpolation='linear'"
+            )
+        widths[axis] = (LEAST_FOR_CUBIC, LEAST_FOR_CUBIC)
+        moved[row, 3] += LEAST_FOR_CUBIC
+    return np.pad(volume, widths, mode="edge"), moved

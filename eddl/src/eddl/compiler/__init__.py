@@ -1,8 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, join, differentiate, simplify, lower, fuse, select kernels, arrange
-layouts, prepare, plan memory, bind: each a small function in a file of its own. This room knows
-operators and graphs and no backend.
+specialise, fold, split, join, differentiate, simplify, join products, lower, fuse, select kernels,
+arrange layouts, prepare, plan memory, bind: each a small function in a file of its own. This room
+knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from eddl.compiler.join import join
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
 from eddl.compiler.prepare import separate, written
+from eddl.compiler.products import join_products
 from eddl.compiler.program import Evaluation, Program, Slabs
 from eddl.compiler.protocol import (
     CHANNELS_LAST,
@@ -57,6 +58,7 @@ __all__ = [
     "fold",
     "fuse",
     "join",
+    "join_products",
     "lower",
     "plan_memory",
     "select",
@@ -91,11 +93,13 @@ def compile_graph(
         if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
-    if not graph.updates and not any(node.domain == PRIVATE for node in static.nodes):
+    infers = not graph.updates and not any(node.domain == PRIVATE for node in static.nodes)
+    if infers:
         static = fold(static)
     if backend.accumulates:
         static = split(static)
-    whole = simplify(lower(simplify(differentiate(join(static))), backend))
+    whole = join_products(simplify(differentiate(join(static))))
+    whole = simplify(lower(whole, backend))
     final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
@@ -118,7 +122,7 @@ def compile_graph(
         if old in targets
     }
     final = arranged
-    before, calls, kept = separate(final, calls)
+    before, calls, kept = separate(final, calls) if infers else ([], calls, [])
     plan = plan_memory(
         final,
         calls,

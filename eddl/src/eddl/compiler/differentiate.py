@@ -60,7 +60,7 @@ def _step(
     """The gradients of a node's inputs: by its own rule, else by its body's."""
     operator = entry(node)
     if operator.gradient is not None:
-        if flowing[0] is None:
+        if flowing[0] is None and not operator.any_output:
             raise GradientError(_why(node, ends, "only its first output can be differentiated"))
         return operator.gradient(node, *flowing)
     if operator.body is not None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from eddl.compiler.protocol import PLAIN, Call, Layout
 from eddl.errors import DeviceError
 from eddl.graph import Graph, State, Value
@@ -179,7 +181,7 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
     inside = {id(b): b for b in plan.buffers.values() if b.outside is None}
     inside.update((id(b), b) for b in plan.workspaces.values())
     todo = sorted(inside.values(), key=lambda b: (-b.nbytes, b.birth))
-    placed: list[list[Buffer]] = []
+    placed: list[_Slab] = []
     for buffer in todo:
         size = -(-buffer.nbytes // alignment) * alignment
         if size > max_slab:
@@ -187,14 +189,14 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
                 f"a value needs {buffer.nbytes} bytes, more than one allocation of the device may "
                 f"hold ({max_slab}); make the batch or the image smaller"
             )
-        for number, slab in enumerate([*placed, []]):
-            offset = _lowest(slab, buffer, size, alignment)
+        for number, slab in enumerate([*placed, _Slab(len(todo))]):
+            offset = slab.lowest(buffer, size)
             if offset + size <= max_slab:
                 if number == len(placed):
                     placed.append(slab)
                     plan.slabs.append(0)
                 buffer.slab, buffer.offset = number, offset
-                slab.append(buffer)
+                slab.add(buffer, size)
                 plan.slabs[number] = max(plan.slabs[number], offset + size)
                 break
     events: dict[int, int] = {}
@@ -208,16 +210,25 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
         plan.peak = max(plan.peak, alive)
 
 
-def _lowest(slab: Sequence[Buffer], buffer: Buffer, size: int, alignment: int) -> int:
-    """The lowest offset at which `size` bytes are free for the buffer's whole life."""
-    busy = sorted(
-        (b.offset, b.offset + -(-b.nbytes // alignment) * alignment)
-        for b in slab
-        if b.birth <= buffer.death and buffer.birth <= b.death
-    )
-    offset = 0
-    for start, end in busy:
-        if offset + size <= start:
-            break
-        offset = max(offset, end)
-    return offset
+class _Slab:
+    """The lives (first and last call) and places (first byte and end) of what lies in a slab."""
+
+    def __init__(self, capacity: int) -> None:
+        self._table = np.empty((4, capacity), np.int64)
+        self._count = 0
+
+    def add(self, buffer: Buffer, size: int) -> None:
+        """Put a buffer at its offset."""
+        end = buffer.offset + size
+        self._table[:, self._count] = buffer.birth, buffer.death, buffer.offset, end
+        self._count += 1
+
+    def lowest(self, buffer: Buffer, size: int) -> int:
+        """The lowest offset at which `size` bytes are free for the buffer's whole life."""
+        births, deaths, offsets, ends = self._table[:, : self._count]
+        busy = (births <= buffer.death) & (deaths >= buffer.birth)
+        order = np.argsort(offsets[busy])
+        starts = offsets[busy][order]
+        reached = np.concatenate([[0], np.maximum.accumulate(ends[busy][order])])
+        gaps = np.flatnonzero(reached[:-1] + size <= starts)
+        return int(reached[gaps[0] if len(gaps) else -1])

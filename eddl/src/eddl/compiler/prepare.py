@@ -30,9 +30,7 @@ def last_written() -> int:
 
 def separate(graph: Graph, calls: Sequence[Call]) -> tuple[list[Call], list[Call], list[Value]]:
     """The calls that are made beforehand, those of each run, and what the former make for the
-    latter. A graph that updates states has none of the first kind."""
-    if graph.updates:
-        return [], list(calls), []
+    latter. For graphs that only infer: what trains writes states in every run."""
     known: set[Value] = {v for v in graph.leaves if isinstance(v, (Constant, State))}
     ends = set(graph.outputs)
     before: list[Call] = []

@@ -8,20 +8,21 @@ model's own functions, are replaced by the function's nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
+from onnx import AttributeProto, defs, helper
 
 from eddl import devices
-from eddl.errors import EddlError, FileError, GraphError, ShapeError
-from eddl.graph import Constant, Dim, Graph, Input, Label, Node, Opaque, State, Type, Value
+from eddl.errors import EddlError, GraphError, ShapeError
+from eddl.graph import Constant, Graph, Input, Label, Node, Opaque, State, Type, Value
 from eddl.onnx.legacy import modernised
-from eddl.onnx.names import from_onnx, to_onnx
+from eddl.onnx.names import to_onnx
+from eddl.onnx.values import read_attribute, read_constant, read_input, read_tensor
 from eddl.ops.table import OPSET, PRIVATE, REQUIRED, TABLE, Operator, entry, find, infer
 
 Array = np.ndarray[Any, Any]
@@ -159,7 +160,7 @@ class Reader:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         inputs = [self._known(i, f"node {name!r}", scope) if i else None for i in proto.input]
         if (domain, proto.op_type) == ("", "Constant"):
-            _define(proto, [_constant(proto)], scope)
+            _define(proto, [read_constant(proto)], scope)
             return
         if (domain, proto.op_type) == ("ai.onnx.preview.training", "Gradient"):
             _define(proto, self._gradient(proto, name, scope), scope)
@@ -198,7 +199,7 @@ class Reader:
 
     def _gradient(self, proto: onnx.NodeProto, name: str, scope: Scope) -> Sequence[Value]:
         """ONNX's own derivative: of the value named `y` by those named `xs`."""
-        named = {a.name: _value(a) for a in proto.attribute}
+        named = {a.name: read_attribute(a) for a in proto.attribute}
         values = [
             self._known(n, f"node {name!r}", scope) for n in (named["y"], *named.get("xs", ()))
         ]
@@ -229,7 +230,7 @@ class Reader:
                 outer = [scope.find(name) for name in inner.captured]
                 captured += [value for value in outer if value is not None]
             else:
-                found[attribute.name] = _value(attribute)
+                found[attribute.name] = read_attribute(attribute)
         if counts:
             found["captures"] = tuple(counts)
             missing = len(operator.inputs) - len(proto.input)
@@ -414,75 +415,3 @@ def _define(proto: onnx.NodeProto, values: Sequence[Value], scope: Scope) -> Non
         if value.name is None:
             value.name = name
         scope.values[name] = value
-
-
-def read_input(info: onnx.ValueInfoProto) -> Input:
-    """A graph's input; sequences, optionals and unknown ranks are known only in a run."""
-    if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
-        return Input(Opaque(), name=info.name)
-    tensor = info.type.tensor_type
-    shape: list[Dim] = []
-    for size in tensor.shape.dim:
-        if size.HasField("dim_value"):
-            if size.dim_value < 0:
-                raise ShapeError(f"input {info.name!r}: received the size {size.dim_value}")
-            shape.append(int(size.dim_value))
-        else:
-            shape.append(size.dim_param or None)
-    return Input(Type(from_onnx(tensor.elem_type, f"input {info.name!r}"), shape), name=info.name)
-
-
-def read_tensor(tensor: TensorProto, name: str) -> Array:
-    """A tensor's content, its size checked against the bytes that are there."""
-    if tensor.data_location == TensorProto.EXTERNAL:
-        raise FileError(f"tensor {name!r} keeps its data outside the file, which is refused")
-    from_onnx(tensor.data_type, f"tensor {name!r}")
-    try:
-        return np.array(numpy_helper.to_array(tensor))
-    except (ValueError, TypeError) as error:
-        raise FileError(
-            f"tensor {name!r} of shape {list(tensor.dims)} cannot be read: {error}"
-        ) from error
-
-
-def _constant(proto: onnx.NodeProto) -> Value:
-    for attribute in proto.attribute:
-        match attribute.name:
-            case "value":
-                return Constant(read_tensor(attribute.t, proto.name))
-            case "value_float":
-                return Constant(np.asarray(attribute.f, np.float32))
-            case "value_floats":
-                return Constant(np.asarray(attribute.floats, np.float32))
-            case "value_int":
-                return Constant(np.asarray(attribute.i, np.int64))
-            case "value_ints":
-                return Constant(np.asarray(attribute.ints, np.int64))
-            case "value_string":
-                return Constant(np.asarray(attribute.s.decode(), object))
-            case "value_strings":
-                return Constant(np.asarray([s.decode() for s in attribute.strings], object))
-    raise GraphError("received a Constant without a value that eddl holds")
-
-
-_READERS: Mapping[int, Callable[[Any], Any]] = {
-    AttributeProto.INT: lambda a: int(a.i),
-    AttributeProto.FLOAT: lambda a: float(a.f),
-    AttributeProto.STRING: lambda a: a.s.decode("utf-8", "replace"),
-    AttributeProto.INTS: lambda a: tuple(int(i) for i in a.ints),
-    AttributeProto.FLOATS: lambda a: tuple(float(f) for f in a.floats),
-    AttributeProto.STRINGS: lambda a: tuple(s.decode("utf-8", "replace") for s in a.strings),
-    AttributeProto.TENSOR: lambda a: read_tensor(a.t, a.name),
-    AttributeProto.TYPE_PROTO: lambda a: None,
-}
-TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "softmax_precision"})
-"""Attributes that hold the code of an element type."""
-
-
-def _value(attribute: AttributeProto) -> Any:
-    if attribute.type not in _READERS:
-        raise GraphError(f"attribute {attribute.name!r} holds what eddl cannot: {attribute.type}")
-    value = _READERS[attribute.type](attribute)
-    if attribute.name in TYPE_ATTRIBUTES and isinstance(value, int) and value:
-        return from_onnx(value, attribute.name)
-    return value

@@ -202,6 +202,9 @@ def _public(node: Node, used: set[Value]) -> Sequence[Value]:
     operator = entry(node)
     if "num_outputs" in operator.attributes:  # Split: as many as there are
         return node.outputs
+    bodies = [value for value in node.attributes.values() if isinstance(value, Graph)]
+    if bodies:  # a loop or a branch: as many as its body has, but for the condition of a Loop
+        return node.outputs[: len(bodies[0].outputs) - (node.op == "Loop")]
     public = node.outputs if operator.host else node.outputs[: operator.outputs]
     while len(public) > 1 and public[-1] not in used and public[-1].name is None:
         public = public[:-1]

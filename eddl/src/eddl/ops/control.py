@@ -11,11 +11,7 @@ from typing import Any
 
 from eddl.errors import GraphError
 from eddl.graph import Opaque, Type, Value
-from eddl.ops.table import REQUIRED, Call, Operator, register
-
-
-def _unknown(call: Call) -> list[Type]:
-    return []  # only a run will tell
+from eddl.ops.table import REQUIRED, Call, Operator, register, unknown
 
 
 def _either(call: Call) -> list[Type]:
@@ -28,6 +24,26 @@ def _common(a: Type, b: Type) -> Type:
     if a.opaque or b.opaque or a.dtype != b.dtype or a.rank != b.rank:
         return Opaque()
     return a.with_shape([m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)])
+
+
+def _repeated(call: Call) -> list[Type]:
+    """States keep their types; what each step gives is stacked along the sequences' length."""
+    a, body = call.attributes, call.attributes["body"]
+    own = call.types[: len(call.types) - sum(count for _, count in a["captures"])]
+    parts = len(own) - a["num_scan_inputs"]
+    states, scanned = own[:parts], own[parts:]
+    results = [value.type for value in body.outputs]
+    if a["batched"] or None in own or any(t.opaque for t in results) or not scanned:
+        return []
+    axes = a["scan_input_axes"] or (0,)
+    first = scanned[0]
+    length = first.shape[axes[0]] if first is not None and first.rank else None
+    found = [_common(s, r) for s, r in zip(states, results, strict=False) if s is not None]
+    for i, part in enumerate(results[parts:]):
+        sizes = list(part.shape)
+        axis = (a["scan_output_axes"] or (0,) * len(results))[i] % (part.rank + 1)
+        found.append(part.with_shape([*sizes[:axis], length, *sizes[axis:]]))
+    return found
 
 
 Rule = Callable[[Call], Sequence[Type]]
@@ -48,7 +64,7 @@ def _host(
     inputs: str,
     outputs: int = 1,
     *,
-    infer: Rule = _unknown,
+    infer: Rule = unknown,
     upgrades: Mapping[int, Callable[..., Any]] | None = None,
     **attributes: object,
 ) -> None:
@@ -75,8 +91,8 @@ _host(
     captures=(),
 )
 _host("Loop", "M? cond? values*", MANY, body=REQUIRED, captures=())
-_host("Scan", "values*", MANY, body=REQUIRED, num_scan_inputs=REQUIRED, captures=(),
-      scan_input_axes=(), scan_output_axes=(), scan_input_directions=(),
+_host("Scan", "values*", MANY, infer=_repeated, body=REQUIRED, num_scan_inputs=REQUIRED,
+      captures=(), scan_input_axes=(), scan_output_axes=(), scan_input_directions=(),
       scan_output_directions=(), batched=0, upgrades={9: _with_batch})  # fmt: skip
 _host("SequenceConstruct", "inputs*")
 _host("SequenceEmpty", "", dtype=None)

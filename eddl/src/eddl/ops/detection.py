@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from eddl.graph import Node, Type, Value
 from eddl.ops.indexing import filled
-from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, integers, register
-
-
-def _unknown(call: Call) -> Sequence[Type]:
-    return []
+from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, integers, register, unknown
 
 
 def _max_roi_pool(call: Call) -> list[Type]:
@@ -48,7 +43,7 @@ register(
             "iou_threshold?",
             "score_threshold?",
         ),
-        infer=_unknown,
+        infer=unknown,
         host=True,
         attributes={"center_point_box": 0},
         since=11,

@@ -119,8 +119,12 @@ def _chosen(x: Value, y: Value, g: Value) -> Value:
 
 
 def _extreme_gradient(node: Node, g: Value) -> Gradients:
-    y = node.outputs[0]
-    return [sum_to(_chosen(x, y, g), x) for x in node.inputs if x is not None]
+    """Inputs that share the extreme share its gradient."""
+    y, inputs = node.outputs[0], [x for x in node.inputs if x is not None]
+    if len(inputs) > 1:
+        mine = (apply("Cast", apply("Equal", x, y), to=g.dtype) for x in inputs)
+        g = g / apply("Sum", *mine)
+    return [sum_to(_chosen(x, y, g), x) for x in inputs]
 
 
 def _fold(pattern: str) -> Callable[[Node], str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from eddl.graph import Constant, Dim, Node, Type, Value
 from eddl.ops.shapes import positive_axis, same
-from eddl.ops.table import Call, Gradients, Operator, apply, integers, register
+from eddl.ops.table import Call, Gradients, Operator, apply, integers, register, unknown
 
 Rule = Callable[[Call], Sequence[Type]]
 REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -257,10 +257,6 @@ def _one_hot(call: Call) -> list[Type]:
     return [Type(call.type(2).dtype, [*indices.shape[:axis], size, *indices.shape[axis:]])]
 
 
-def _unknown(call: Call) -> list[Type]:
-    return []
-
-
 def _add(name: str, inputs: str, infer: Rule, **fields: Any) -> None:
     register(Operator(name=name, inputs=tuple(inputs.split()), infer=infer, **fields))
 
@@ -285,7 +281,7 @@ _add("TopK", "X K", _top_k, since=11, outputs=2, gradient=_top_k_gradient, const
      attributes={"axis": -1, "largest": 1, "sorted": 1}, upgrades={10: _k_to_input})  # fmt: skip
 _add("OneHot", "indices depth values", _one_hot, since=11, attributes={"axis": -1},
      constant_inputs=(1, 2))  # fmt: skip
-_add("Compress", "input condition", _unknown, since=9, host=True, attributes={"axis": None})
-_add("NonZero", "X", _unknown, since=13, host=True)
-_add("Unique", "X", _unknown, since=11, outputs=4, host=True,
+_add("Compress", "input condition", unknown, since=9, host=True, attributes={"axis": None})
+_add("NonZero", "X", unknown, since=13, host=True)
+_add("Unique", "X", unknown, since=11, outputs=4, host=True,
      attributes={"axis": None, "sorted": 1})  # fmt: skip

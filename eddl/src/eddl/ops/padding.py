@@ -56,7 +56,7 @@ def _pad(call: Call) -> list[Type]:
             if left < 0 or (left == 0 and mode != "constant" and max(before, after) > 0):
                 raise call.fail(f"pads {pads.tolist()} that leave elements along axis {axis}")
             shape[axis] = size + before + after
-        else:
+        elif before or after:
             shape[axis] = None
     return [data.with_shape(shape)]
 

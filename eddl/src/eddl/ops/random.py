@@ -1,9 +1,10 @@
 """Random numbers that depend on nothing but a key and a counter, and what is built on them.
 
 `Uniform` is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): key
-(seed, stream), counter (element / 4, 0, 0, step); each of its four words makes one element, its
-upper 24 bits a float32 in [0, 1). Every device gives the same bits. Its other generator, "mt19937",
-is the one with which ONNX's reference draws for files that say of themselves that they train.
+(seed, stream), counter (element / 4, its high word, micro-batch, step), the last two being the high
+and low word of one int64; each of its four words makes one element, its upper 24 bits a float32 in
+[0, 1). Every device gives the same bits. Its other generator, "mt19937", is the one with which
+ONNX's reference draws for files that say of themselves that they train.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ import numpy as np
 
 from eddl.errors import GraphError
 from eddl.graph import Constant, Node, Type, Value
-from eddl.ops.table import PRIVATE, REQUIRED, Call, Gradients, Operator, apply, integers, register
+from eddl.ops.table import (
+    PRIVATE,
+    REQUIRED,
+    Call,
+    Gradients,
+    Operator,
+    apply,
+    integers,
+    register,
+    unknown,
+)
 
 
 def _uniform(call: Call) -> list[Type]:
@@ -84,10 +95,6 @@ def _ratio_to_input(attributes: dict[str, Any], inputs: list[Value | None]) -> A
     return attributes, [inputs[0], Constant(np.asarray(ratio, dtype))]
 
 
-def _unknown(call: Call) -> list[Type]:
-    return []  # only a run will tell
-
-
 for _name, _inputs, _attributes in (
     ("RandomUniform", (), {"high": 1.0, "low": 0.0, "shape": REQUIRED}),
     ("RandomNormal", (), {"mean": 0.0, "scale": 1.0, "shape": REQUIRED}),
@@ -99,7 +106,7 @@ for _name, _inputs, _attributes in (
         Operator(
             name=_name,
             inputs=_inputs,
-            infer=_unknown,
+            infer=unknown,
             attributes={"dtype": None, "seed": None, **_attributes},
             host=True,
         )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from eddl.graph import Dim, Node, Type, Value
-from eddl.ops.table import REQUIRED, Call, Operator, apply, integers, register
+from eddl.ops.table import REQUIRED, Call, Operator, apply, integers, make_node, register
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
@@ -74,11 +74,10 @@ def _activation(name: str, alpha: float | None, beta: float | None) -> Callable[
 
 @dataclass
 class _Direction:
-    """What one direction works with: weights, biases, states and activations."""
+    """What one direction works with, weights transposed; the biases are in `projected`."""
 
-    w: Value
-    r: Value
-    wb: Value | None
+    projected: Value
+    r: Sequence[Value]
     rb: Value | None
     h: Value
     c: Value | None
@@ -90,20 +89,23 @@ def _part(value: Value, axis: int, start: int, stop: int) -> Value:
     return apply("Slice", value, integers([start]), integers([stop]), integers([axis]))
 
 
-def _row(value: Value, index: int) -> Value:
-    """One element of the first axis, the axis dropped."""
-    part = _part(value, 0, index, index + 1)
-    return apply("Reshape", part, integers(part.type.sizes[1:]))
+def _rows(value: Value) -> list[Value]:
+    """The elements of the first axis, the axis dropped."""
+    count, *sizes = value.type.sizes
+    parts = (
+        make_node("Split", value, integers([1] * count), axis=0).outputs if count > 1 else [value]
+    )
+    return [apply("Reshape", part, integers(sizes), allowzero=1) for part in parts]
 
 
 def _transposed(value: Value) -> Value:
     return apply("Transpose", value, perm=(1, 0))
 
 
-def _thirds(value: Value, count: int) -> list[Value]:
+def _pieces(value: Value, count: int) -> Sequence[Value]:
+    """Equal parts of the last axis."""
     size = value.type.sizes[-1] // count
-    axis = value.rank - 1
-    return [_part(value, axis, i * size, (i + 1) * size) for i in range(count)]
+    return make_node("Split", value, integers([size] * count), axis=value.rank - 1).outputs
 
 
 def _limited(node: Node, value: Value) -> Value:
@@ -112,38 +114,30 @@ def _limited(node: Node, value: Value) -> Value:
 
 
 def _rnn(node: Node, d: _Direction, x: Value, h: Value, c: Value | None) -> tuple[Value, None]:
-    total = x + apply("MatMul", h, _transposed(d.r))
-    total = total if d.rb is None else total + d.rb
-    return d.activations[0](_limited(node, total)), None
+    return d.activations[0](_limited(node, x + apply("MatMul", h, d.r[0]))), None
 
 
 def _gru(node: Node, d: _Direction, x: Value, h: Value, c: Value | None) -> tuple[Value, None]:
     f, g = d.activations
     size = h.type.sizes[-1]
-    xz, xr, xh = _thirds(x, 3)
-    gates = apply("MatMul", h, _transposed(_part(d.r, 0, 0, 2 * size)))
-    hz, hr = _thirds(gates, 2)
-    biases: list[Any] = [None] * 3 if d.rb is None else _thirds(d.rb, 3)
-    if d.rb is not None:
-        hz, hr = hz + biases[0], hr + biases[1]
-    z, r = f(_limited(node, xz + hz)), f(_limited(node, xr + hr))
-    last = _transposed(_part(d.r, 0, 2 * size, 3 * size))
     if node.attributes["linear_before_reset"]:
-        inner = apply("MatMul", h, last)
-        inner = r * (inner if d.rb is None else inner + biases[2])
+        inner = apply("MatMul", h, d.r[0])
+        inner = inner if d.rb is None else inner + d.rb
+        xz, xr, xh = _pieces(x, 3)
+        hz, hr, hh = _pieces(inner, 3)
+        z, r = f(_limited(node, xz + hz)), f(_limited(node, xr + hr))
+        new = g(_limited(node, xh + r * hh))
     else:
-        inner = apply("MatMul", r * h, last)
-        inner = inner if d.rb is None else inner + biases[2]
-    new = g(_limited(node, xh + inner))
+        xzr, xh = _part(x, 1, 0, 2 * size), _part(x, 1, 2 * size, 3 * size)
+        z, r = _pieces(f(_limited(node, xzr + apply("MatMul", h, d.r[0]))), 2)
+        new = g(_limited(node, xh + apply("MatMul", r * h, d.r[1])))
     return (1.0 - z) * new + z * h, None
 
 
 def _lstm(node: Node, d: _Direction, x: Value, h: Value, c: Value | None) -> tuple[Value, Value]:
     assert c is not None
     f, g, out = d.activations
-    total = x + apply("MatMul", h, _transposed(d.r))
-    total = total if d.rb is None else total + d.rb
-    ti, to, tf, tc = _thirds(total, 4)
+    ti, to, tf, tc = _pieces(x + apply("MatMul", h, d.r[0]), 4)
     if d.p:
         ti, tf = ti + d.p[0] * c, tf + d.p[2] * c
     i = f(_limited(node, ti))
@@ -164,7 +158,6 @@ def _directions(node: Node, x: Value) -> list[_Direction]:
     _, w, r, b, _, h, c, p = (*node.inputs, *[None] * 8)[:8]
     assert w is not None and r is not None
     count, hidden = w.type.sizes[0], node.attributes["hidden_size"]
-    batch = x.type.sizes[1]
     names = list(node.attributes["activations"]) or list(DEFAULTS[node.op]) * count
     each = len(DEFAULTS[node.op])
     alphas = iter(node.attributes["activation_alpha"])
@@ -179,21 +172,32 @@ def _directions(node: Node, x: Value) -> list[_Direction]:
         )
         for name in names
     ]
-    zero = np.zeros((batch, hidden), x.dtype)
+    zero = apply("Identity", np.zeros((x.type.sizes[1], hidden), x.dtype))
+    before = node.attributes.get("linear_before_reset")
+    ws, rs = _rows(w), _rows(r)
+    given: list[list[Value] | list[None]] = [
+        [None] * count if v is None else _rows(v) for v in (b, h, c, p)
+    ]
     found = []
     for i in range(count):
-        bias = None if b is None else _thirds(_row(b, i), 2)
+        bias, start_h, start_c, peepholes = (rows[i] for rows in given)
+        projected = apply("MatMul", x, _transposed(ws[i]))
+        inner = None
+        if bias is not None:
+            outer, inner = _pieces(bias, 2)
+            projected = projected + (outer if before else outer + inner)
+        back = _transposed(rs[i])
+        parts = [back]
+        if node.op == "GRU" and not before:
+            parts = [_part(back, 1, 0, 2 * hidden), _part(back, 1, 2 * hidden, 3 * hidden)]
         found.append(
             _Direction(
-                _row(w, i),
-                _row(r, i),
-                bias[0] if bias else None,
-                bias[1] if bias else None,
-                apply("Identity", zero) if h is None else _row(h, i),
-                None
-                if node.op != "LSTM"
-                else (apply("Identity", zero) if c is None else _row(c, i)),
-                [] if p is None else _thirds(_row(p, i), 3),
+                projected,
+                parts,
+                inner if before else None,
+                start_h or zero,
+                (start_c or zero) if node.op == "LSTM" else None,
+                [] if peepholes is None else _pieces(peepholes, 3),
                 made[i * each : (i + 1) * each],
             )
         )
@@ -211,34 +215,34 @@ def _body(node: Node) -> Sequence[Value]:
     steps, batch, _ = x.type.sizes
     direction = node.attributes["direction"]
     step = _STEPS[node.op]
+    alive: list[Value] = []
+    if lengths is not None:
+        ends = apply("Reshape", lengths, integers([1, batch, 1]))
+        alive = _rows(apply("Greater", ends, np.arange(steps, dtype=lengths.dtype)[:, None, None]))
     rows: list[list[Value]] = [[] for _ in range(steps)]
     last_h, last_c = [], []
     for number, d in enumerate(_directions(node, x)):
         backwards = direction == "reverse" or number == 1
-        projected = apply("MatMul", x, _transposed(d.w))
-        projected = projected if d.wb is None else projected + d.wb
-        h, c = d.h, d.c
+        h, c, projected = d.h, d.c, _rows(d.projected)
         for t in reversed(range(steps)) if backwards else range(steps):
-            new_h, new_c = step(node, d, _row(projected, t), h, c)
+            new_h, new_c = step(node, d, projected[t], h, c)
             shown = new_h
-            if lengths is not None:
-                alive = apply("Reshape", apply("Greater", lengths, np.asarray(t, lengths.dtype)),
-                              integers([batch, 1]))  # fmt: skip
-                shown = apply("Where", alive, new_h, 0.0)
-                new_h = apply("Where", alive, new_h, h)
-                new_c = None if new_c is None or c is None else apply("Where", alive, new_c, c)
+            if alive:
+                shown = apply("Where", alive[t], new_h, 0.0)
+                new_h = apply("Where", alive[t], new_h, h)
+                new_c = None if new_c is None or c is None else apply("Where", alive[t], new_c, c)
             h, c = new_h, new_c
             rows[t].append(shown)
         last_h.append(h)
         last_c.append(c)
     whole = _stack([_stack(row) for row in rows])
-    ends = [_stack(last_h)]
+    final = [_stack(last_h)]
     if node.op == "LSTM":
-        ends.append(_stack([c for c in last_c if c is not None]))
+        final.append(_stack([c for c in last_c if c is not None]))
     if layout:
         whole = apply("Transpose", whole, perm=(2, 0, 1, 3))
-        ends = [apply("Transpose", end, perm=(1, 0, 2)) for end in ends]
-    return [whole, *ends]
+        final = [apply("Transpose", end, perm=(1, 0, 2)) for end in final]
+    return [whole, *final]
 
 
 def _with_states_first(node: Node) -> Node:

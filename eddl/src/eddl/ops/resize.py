@@ -208,14 +208,19 @@ def _resize(call: Call) -> list[Type]:
     if scales is not None and min(scales, default=1) <= 0:
         raise call.fail(f"scales above 0; received {scales.tolist()}")
     shape: list[Dim] = list(x.shape)
-    if known(*x.shape):
-        for line in _lines(call.attributes, x.sizes, roi, scales, sizes):
+    chosen = [axis % x.rank for axis in (range(x.rank) if axes is None else axes)]
+    if known(*(x.shape[axis] for axis in chosen)):
+        known_sizes = [n if isinstance(n, int) else 1 for n in x.shape]
+        for line in _lines(call.attributes, known_sizes, roi, scales, sizes):
             shape[line.axis] = line.count
             if line.count and not line.size:
                 raise call.fail("an input that is not empty")
         return [x.with_shape(shape)]
-    for i, axis in enumerate(range(x.rank) if axes is None else axes):
-        if not (scales is not None and float(scales[i]) == 1.0):
+    stretched = call.attributes["keep_aspect_ratio_policy"] == "stretch"
+    for i, axis in enumerate(chosen):
+        if scales is None:
+            shape[axis] = int(sizes[i]) if stretched else None
+        elif float(scales[i]) != 1.0:
             shape[axis] = None
     return [x.with_shape(shape)]
 

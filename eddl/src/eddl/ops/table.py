@@ -77,9 +77,10 @@ class Operator:
     `gradient(node, *output_gradients)` gives one value, or `None`, for each input; an output
     gradient is `None` where nothing flows back. `body(node)` gives the outputs in other operators.
     `constant_inputs` must be known when a program is compiled. `float32` marks operators that
-    compute in float32 whatever the network's precision. `host` marks operators that only the
-    evaluator runs, since their results' shapes depend on data or they are no tensors. `upgrades`
-    maps an opset to the function
+    compute in float32 whatever the network's precision. `any_output` marks a gradient that takes
+    `None` for each output through which nothing flows, the first included. `host` marks operators
+    that only the evaluator runs, since their results' shapes depend on data or they are no tensors.
+    `upgrades` maps an opset to the function
     `(attributes, inputs) -> (attributes, inputs)` that brings the form before it to its own.
     """
 
@@ -95,6 +96,7 @@ class Operator:
     gradient: Callable[..., Gradients] | None = None
     constant_inputs: tuple[int, ...] = ()
     float32: bool = False
+    any_output: bool = False
     host: bool = False
     upgrades: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
 
@@ -221,6 +223,11 @@ def _number_type(number: float, dtypes: Sequence[np.dtype[Any]], name: str) -> A
             "expected a number of their type: cast the tensor or the number"
         )
     return fitting[0] if fitting else None
+
+
+def unknown(call: Call) -> list[Type]:
+    """The rule of an operator whose types only a run will tell."""
+    return []
 
 
 def axes_to_input(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:

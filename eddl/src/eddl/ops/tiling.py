@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from eddl.graph import Constant, Dim, Node, Type, Value
+from eddl.ops.indexing import filled
 from eddl.ops.shapes import positive_axis
-from eddl.ops.table import REQUIRED, Call, Operator, apply, integers, register
+from eddl.ops.table import REQUIRED, Call, Gradients, Operator, apply, integers, register
 
 
 def _need(value: Value | None) -> Value:
@@ -48,6 +49,16 @@ def _split_body(node: Node) -> Sequence[Value]:
     return parts
 
 
+def _split_gradient(node: Node, *flowing: Value | None) -> Gradients:
+    """The parts' gradients side by side, zeros for parts that nothing needs."""
+    axis = node.attributes["axis"]
+    parts = [
+        filled(0, output.dtype, output.type.sizes) if g is None else g
+        for output, g in zip(node.outputs, flowing, strict=True)
+    ]
+    return (apply("Concat", *parts, axis=axis), None)[: len(node.inputs)]
+
+
 def _tile(call: Call) -> list[Type]:
     data, repeats = call.type(0), call.constant(1)
     if repeats is None:
@@ -56,7 +67,7 @@ def _tile(call: Call) -> list[Type]:
         raise call.fail(f"{data.rank} repeats of at least 0; received {repeats.tolist()}")
     return [
         data.with_shape(
-            [n * int(r) if isinstance(n, int) else None
+            [n * int(r) if isinstance(n, int) else n if r == 1 else None
              for n, r in zip(data.shape, repeats, strict=True)]
         )
     ]  # fmt: skip
@@ -124,6 +135,7 @@ def _add(name: str, inputs: tuple[str, ...], infer: Any, body: Any, **fields: An
 
 
 _add("Split", ("input", "split?"), _split, _split_body, since=18, constant_inputs=(1,),
+     gradient=_split_gradient, any_output=True,
      attributes={"axis": 0, "num_outputs": None}, upgrades={13: _split_to_input})  # fmt: skip
 _add("Tile", ("input", "repeats"), _tile, _tile_body, since=13, constant_inputs=(1,))
 for _name, _body in (

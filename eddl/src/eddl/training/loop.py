@@ -1,109 +1,153 @@
-"""Training and evaluation loops, and what they go through: arrays or batches."""
+"""Training and evaluation loops.
+
+A training stands between two steps, and what it needs to go on from there, place in the epoch
+included, can be saved at any of these borders: `tests/eddl/training/test_resume.py` kills it at all
+of them. Whatever a callback writes for an epoch is written before the checkpoint that counts it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eddl.errors import AttributeValueError, ShapeError, TypeMismatchError
+from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
 from eddl.optimizers import rate_at
+from eddl.tensors import as_host_array
+from eddl.training.callbacks import Callback, Called, PeriodicCheckpoint
 from eddl.training.checkpoint import read_checkpoint, write_checkpoint
+from eddl.training.feed import Source, batches_of, unpack
 from eddl.training.interrupt import between_steps
-from eddl.training.store import generator
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
+    from eddl.training.setup import Pass, Report
+    from eddl.training.step import Step
 
-Array = np.ndarray[Any, Any]
 History = dict[str, list[float]]
 """One list a quantity, one number an epoch."""
 
+END = object()
 
-class ArrayBatches:
-    """Arrays in batches, in an order that depends on seed and epoch alone."""
+
+class Training:
+    """One call of `fit`: where it stands, and what callbacks may ask of it.
+
+    `model`; `history`; `epochs`, how many are wanted; `epoch`, how many are finished; `batch`, how
+    many batches of the present one are trained on; `steps`, how many updates were made in all.
+    """
 
     def __init__(
-        self, inputs: Any, targets: Any, batch_size: int, seed: int = 0, *, shuffle: bool
+        self, model: Model, source: Source, epochs: int, callbacks: Sequence[Callback]
     ) -> None:
-        self.inputs = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-        self.targets = targets
-        sizes = {len(array) for array in (*self.inputs, targets)}
-        if len(sizes) != 1 or 0 in sizes:
-            raise ShapeError(
-                f"received arrays of {sorted(sizes)} samples, expected equal numbers above 0"
+        self.model, self.source, self.epochs = model, source, epochs
+        self.callbacks = sorted(callbacks, key=lambda c: isinstance(c, PeriodicCheckpoint))
+        self.setup = model.built()
+        self.history: History = {}
+        self.epoch = self.batch = self.steps = self.finite = 0
+        self.stopped = self.ended = False
+        self.place = source.state_dict()
+        self._wanted: list[Path] = []
+
+    def stop(self) -> None:
+        """End the training: at this step from `on_batch_end`, with this epoch from `on_epoch_end`.
+        It counts as finished then: resuming trains no further."""
+        self.stopped = True
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint once all callbacks of this moment have run."""
+        self._wanted.append(Path(path))
+
+    def run(self, validate: Callable[[], Mapping[str, float]], progress: bool | None) -> None:
+        """Train from where it stands to the last epoch."""
+        self.setup.state.history = self.history
+        if not self.batch:
+            self.setup.scores[True].reset()
+        self._tell("on_train_begin")
+        try:
+            while self.epoch < self.epochs and not self.stopped:
+                with _bar(self, progress) as bar:
+                    self._batches(bar)
+                if self.ended:
+                    scores = validate()
+                    with between_steps():
+                        self._end_epoch(scores)
+        except KeyboardInterrupt:
+            for callback in self.callbacks:
+                if isinstance(callback, PeriodicCheckpoint) and callback.single:
+                    self.save(callback.path)
+            self._write()
+            raise
+        finally:
+            self.setup.state.micro[...] = 0
+            self.source.close()
+        self._tell("on_train_end")
+
+    def _batches(self, bar: Any) -> None:
+        """Train on the batches that are left of an epoch, or until stopped."""
+        if self.ended:
+            return
+        size = self.setup.accumulate
+        with contextlib.closing(self.source.epoch()) as batches:
+            batch = next(batches, END)
+            while batch is not END and not self.stopped:
+                reports: list[Report] = []
+                while batch is not END and len(reports) < size:
+                    inputs, targets = unpack(batch, self.setup.counts)
+                    one = self.setup.find(targets, training=True)
+                    with between_steps():
+                        reports.append(one.add(inputs, targets))
+                    place = self.source.state_dict()
+                    batch = next(batches, END)
+                ended = batch is END
+                if ended:
+                    place = self.source.state_dict()
+                with between_steps():
+                    self._update(one, reports)
+                    self.place, self.ended = place, ended
+                    self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].losses.items()})
+                    self._write()
+                means = self.setup.scores[True].means.results()
+                bar.set_postfix(loss=f"{means.get('loss', float('nan')):.4f}", refresh=False)
+                bar.update(len(reports))
+        if not self.batch:
+            raise ShapeError("fit: received data without a batch, expected at least one")
+
+    def _update(self, one: Pass, reports: Sequence[Report]) -> None:
+        self.finite += one.update(reports)
+        self.batch += len(reports)
+        self.steps += 1
+
+    def _end_epoch(self, scores: Mapping[str, float]) -> None:
+        if not self.finite:
+            raise StateError(
+                f"epoch {self.epoch + 1}: no step had a finite loss and finite gradients, so none "
+                "changed anything; look at the data, or take a lower learning rate or clip_norm"
             )
-        if batch_size < 1:
-            raise AttributeValueError(f"received batch_size={batch_size}, expected at least 1")
-        (self.size,) = sizes
-        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return -(-self.size // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        order = np.arange(self.size)
-        if self.shuffle:
-            order = generator(self.seed, f"epoch {self.epoch}").permutation(self.size)
+        group = self.setup.state.groups[0]
+        rate = rate_at(group.optimizer, max(int(group.count) - 1, 0), self.history)
+        logs = {**self.setup.scores[True].results(), "learning_rate": rate, **scores}
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
         self.epoch += 1
-        for start in range(0, self.size, self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            yield tuple(array[chosen] for array in self.inputs), self.targets[chosen]
+        self.batch = self.finite = 0
+        self.ended = False
+        self.setup.scores[True].reset()
+        self._tell("on_epoch_end", logs)
+        self._write()
 
-    def state_dict(self) -> dict[str, int]:
-        """The epoch that comes next."""
-        return {"epoch": self.epoch}
+    def _tell(self, moment: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(self, *arguments)
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on with the epoch of a saved state."""
-        self.epoch = int(state["epoch"])
-
-
-def batches_of(data: Any, targets: Any, batch_size: int, seed: int, *, shuffle: bool) -> Any:
-    """What to iterate over: the data itself, or its arrays in batches."""
-    if targets is not None:
-        return ArrayBatches(data, targets, batch_size, seed, shuffle=shuffle)
-    if isinstance(data, tuple) and len(data) == 2 and hasattr(data[1], "shape"):
-        return ArrayBatches(*data, batch_size, seed, shuffle=shuffle)
-    if not hasattr(data, "__iter__"):
-        raise TypeMismatchError(
-            f"received {type(data).__name__}, expected arrays with targets, or an iterable of "
-            "batches"
-        )
-    return data
-
-
-def unpack(batch: Any) -> tuple[Sequence[Any], Any]:
-    """The inputs and targets of a batch."""
-    if hasattr(batch, "images") and hasattr(batch, "labels"):
-        return (batch.images,), batch.labels
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-        inputs, targets = batch
-        return (inputs if isinstance(inputs, (tuple, list)) else (inputs,)), targets
-    raise TypeMismatchError(
-        f"received a batch of type {type(batch).__name__}, expected an object with images and "
-        "labels, or a pair (inputs, targets)"
-    )
-
-
-class _Mean:
-    """The mean of the batches' losses, weighted by their sizes."""
-
-    def __init__(self) -> None:
-        self.total = 0.0
-        self.count = 0
-
-    def add(self, value: float, count: int) -> None:
-        self.total += value * count
-        self.count += count
-
-    @property
-    def value(self) -> float:
-        return self.total / self.count if self.count else float("nan")
+    def _write(self) -> None:
+        wanted, self._wanted = self._wanted, []
+        for path in dict.fromkeys(wanted):
+            write_checkpoint(self, path)
 
 
 def run_training(
@@ -114,74 +158,101 @@ def run_training(
     epochs: int,
     batch_size: int,
     seed: int,
+    steps_per_epoch: int | None,
     validation: Any,
-    callbacks: Sequence[Callable[[int, dict[str, float]], None]],
-    checkpoint: str | Path | None,
+    callbacks: Sequence[Any],
+    checkpoint: str | Path | PeriodicCheckpoint | None,
     resume: bool,
     progress: bool | None,
 ) -> History:
     """`Model.fit`."""
-    source = batches_of(data, targets, batch_size, seed, shuffle=True)
-    history: History = {}
-    done = 0
-    if resume and checkpoint is not None and Path(checkpoint).exists():
-        done, history = read_checkpoint(model, checkpoint, source)
-    for epoch in range(done, epochs):
-        logs = _epoch(model, source, _bar(source, f"epoch {epoch + 1}/{epochs}", progress))
-        if validation is not None:
-            pair = validation if isinstance(validation, tuple) else (validation, None)
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+        raise AttributeValueError(f"received epochs={epochs!r}, expected a whole number")
+    setup = model.built()
+    batches = batches_of(data, targets, batch_size, seed, counts=setup.counts, shuffle=True)
+    source = Source(batches, steps=steps_per_epoch, repeated=epochs > 1)
+    chosen = [_callback(one) for one in callbacks]
+    if checkpoint is not None and not isinstance(checkpoint, PeriodicCheckpoint):
+        checkpoint = PeriodicCheckpoint(checkpoint)
+    if checkpoint is not None and checkpoint not in chosen:
+        chosen.append(checkpoint)
+    training = Training(model, source, epochs, chosen)
+    if resume:
+        if checkpoint is None or not checkpoint.single:
+            raise AttributeValueError(
+                f"resume: received checkpoint={checkpoint and str(checkpoint.path)!r}, expected "
+                "the name of one file, without {epoch} or {step}"
+            )
+        if checkpoint.path.exists():
+            read_checkpoint(training, checkpoint.path)
+    pair = validation if isinstance(validation, tuple) else (validation, None)
+    if epochs > 1:
+        Source(pair[0] if validation is not None else (), repeated=True)
+
+    def validate() -> dict[str, float]:
+        if validation is None:
+            return {}
+        with model.averaged():
             scores = run_evaluation(model, *pair, batch_size=batch_size)
-            logs.update({f"val_{name}": value for name, value in scores.items()})
-        for name, value in logs.items():
-            history.setdefault(name, []).append(value)
-        if checkpoint is not None:
-            write_checkpoint(model, checkpoint, epoch + 1, history, source)
-        for callback in callbacks:
-            callback(epoch, logs)
-    return history
+        return {f"val_{name}": value for name, value in scores.items()}
 
-
-def _epoch(model: Model, source: Any, bar: Any) -> dict[str, float]:
-    mean, counters, step = _Mean(), None, None
-    try:
-        for batch in source:
-            inputs, labels = unpack(batch)
-            step, fresh = model.training_step(labels)
-            if counters is not fresh:
-                counters = fresh
-                counters.reset()
-            with between_steps():
-                loss = float(step(*inputs, labels)[0])
-            mean.add(loss, len(labels))
-            bar.set_postfix(loss=f"{mean.value:.4f}", refresh=False)
-            bar.update()
-    finally:
-        bar.close()
-    if step is None or counters is None:
-        raise ShapeError("fit: received data without a batch, expected at least one")
-    group = step.groups[0]
-    rate = rate_at(group.optimizer, max(int(group.count) - 1, 0))
-    return {"loss": mean.value, **counters.results(), "learning_rate": rate}
+    training.run(validate, progress)
+    return training.history
 
 
 def run_evaluation(model: Model, data: Any, targets: Any, *, batch_size: int) -> dict[str, float]:
     """`Model.evaluate`."""
-    mean, counters = _Mean(), None
-    for batch in batches_of(data, targets, batch_size, 0, shuffle=False):
-        inputs, labels = unpack(batch)
-        step, fresh = model.evaluation_step(labels)
-        if counters is not fresh:
-            counters = fresh
-            counters.reset()
-        mean.add(float(step(*inputs, labels)[0]), len(labels))
-    if counters is None:
+    setup = model.built()
+    score = setup.scores[False]
+    score.reset()
+    batches = batches_of(data, targets, batch_size, 0, counts=setup.counts, shuffle=False)
+    seen = False
+    with contextlib.closing(Source(batches)) as source:
+        for batch in source.epoch():
+            inputs, labels = unpack(batch, setup.counts)
+            one = setup.find(labels, training=False)
+            one.update([one.add(inputs, labels)])
+            seen = True
+    if not seen:
         raise ShapeError("evaluate: received data without a batch, expected at least one")
-    return {"loss": mean.value, **counters.results()}
+    return score.results()
 
 
-def _bar(source: Any, text: str, progress: bool | None) -> Any:
+def run_prediction(step: Step, inputs: Sequence[Any], batch_size: int) -> Any:
+    """`Model.predict`."""
+    arrays = [as_host_array(x, what="inputs") for x in inputs]
+    if not arrays or len({len(x) for x in arrays}) != 1:
+        raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
+    parts = [
+        step(*(x[start : start + batch_size] for x in arrays))
+        for start in range(0, max(len(arrays[0]), 1), batch_size)
+    ]
+    if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):
+        raise ShapeError(
+            f"predict: the outputs do not have the batch as their first axis, so that batches "
+            f"of {batch_size} cannot be joined; call it with batch_size={len(arrays[0])}"
+        )
+    results = [
+        part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
+    ]
+    return results[0] if len(results) == 1 else results
+
+
+def _callback(given: Any) -> Callback:
+    if isinstance(given, Callback):
+        return given
+    if callable(given) and not isinstance(given, type):
+        return Called(given)
+    raise TypeMismatchError(
+        f"callbacks: received {given!r}, expected an eddl.Callback or a function (epoch, logs)"
+    )
+
+
+def _bar(training: Training, progress: bool | None) -> Any:
+    """Batches done and left, their rate and the time left of the epoch."""
     from tqdm import tqdm
 
     shown = sys.stderr.isatty() if progress is None else progress
-    total = len(source) if hasattr(source, "__len__") else None
-    return tqdm(total=total, desc=text, disable=not shown, leave=False, unit="batch")
+    text = f"epoch {training.epoch + 1}/{training.epochs}"
+    return tqdm(total=len(training.source) or None, initial=training.batch, desc=text,
+                disable=not shown, leave=False, unit="batch")  # fmt: skip

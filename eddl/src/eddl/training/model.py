@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eddl import losses as loss_functions
-from eddl import metrics as metric_functions
 from eddl.compiler import Slabs, check_differentiable
 from eddl.devices import backend
 from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
-from eddl.graph import Graph, Input, Node, State, Type, Value
+from eddl.graph import Graph, Input, Node, State, Value
 from eddl.losses import Loss
-from eddl.metrics import Metric
-from eddl.ops.table import apply, copy_node
+from eddl.ops.table import copy_node
 from eddl.optimizers import Optimizer
 from eddl.tensors import as_host_array
 from eddl.training import surgery
-from eddl.training.checkpoint import write_atomically
-from eddl.training.loop import History, run_evaluation, run_training
+from eddl.training.callbacks import PeriodicCheckpoint
+from eddl.training.checkpoint import restore_weights, write_atomically
+from eddl.training.feed import listed
+from eddl.training.heads import make_heads, plain_heads
+from eddl.training.loop import History, run_evaluation, run_prediction, run_training
 from eddl.training.names import assign_names
 from eddl.training.plot import to_svg
 from eddl.training.report import MemoryReport, memory_report, summarise
-from eddl.training.step import Group, Step, begin_group
-from eddl.training.store import flat_state, place
+from eddl.training.setup import Choices, Setup
+from eddl.training.step import Step
+from eddl.training.store import place
 
 Array = np.ndarray[Any, Any]
 
@@ -83,13 +85,8 @@ class Model:
         self._device = "cpu"
         self._slabs = Slabs(backend("cpu"))
         self._predict: Step | None = None
-        self._train: dict[tuple[Any, ...], tuple[Step, _Counters]] = {}
-        self._evaluate: dict[tuple[Any, ...], tuple[Step, _Counters]] = {}
-        self._optimizer: Optimizer | None = None
-        self._groups: list[Group] = []
-        self._loss: Loss | None = None
-        self._activation: str | None = None
-        self._metrics: list[Metric] = []
+        self._heads = plain_heads(self)
+        self._setup: Setup | None = None
 
     @property
     def parameters(self) -> list[State]:
@@ -135,7 +132,9 @@ class Model:
     def _set_frozen(self, names: Sequence[str], *, frozen: bool) -> None:
         for state in surgery.chosen_parameters(self, names):
             state.frozen = frozen
-        self._forget_programs()
+        self._predict = None
+        if self._setup is not None:
+            self._setup.forget_programs()
 
     def cut(self, name: str) -> Model:
         """The network up to a layer or value, which becomes the output; weights are shared.
@@ -200,55 +199,69 @@ class Model:
         self,
         *,
         optimizer: Optimizer,
-        loss: str | Loss,
-        metrics: Sequence[str | Metric] = (),
+        loss: str | Loss | Sequence[Any] | Mapping[str, Any],
+        loss_weights: Sequence[float] | Mapping[str, float] | None = None,
+        metrics: Any = (),
         device: str = "cpu",
+        rates: Any = None,
+        regularizers: Any = None,
+        constraints: Any = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
+        nonfinite: str = "skip",
     ) -> None:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
 
         Parameters: `optimizer`; `loss`, a name (which takes logits) or a function of symbolic
-        prediction and target; `metrics`, names or objects; `device`. Raises `GradientError`, naming
-        node, operator and path, where the parameters' gradients would have to flow through an
-        operator that has none.
-        """
-        if len(self.outputs) != 1:
-            raise AttributeValueError(
-                f"build: received a model with {len(self.outputs)} outputs, expected one; write "
-                "an eddl.Step for several"
-            )
-        check_differentiable(self.outputs, self.parameters)
-        self._loss, self._activation = loss_functions.get(loss)
-        self._metrics = [metric_functions.get(metric) for metric in metrics]
-        self._optimizer = optimizer
-        if device != self._device:
-            self._slabs = Slabs(backend(device))
-            self._device = device
-        self._groups = []
-        self._forget_programs()
+        prediction and target; `metrics`, names or objects; `device`. For several outputs, which are
+        called as their layers, `loss`, `loss_weights` and `metrics` are lists with an entry for
+        each or dicts by name (a loss of `None` or left out: the output is not trained on), and the
+        targets of a batch a tuple.
 
-    def _forget_programs(self) -> None:
-        """Compile anew, and begin the optimizer anew where its parameters changed."""
-        self._train, self._evaluate, self._predict = {}, {}, None
-        if self._groups and list(self._groups[0].parameters) != self.parameters:
-            self._groups = []
+        `rates` (factors of the learning rate), `regularizers` and `constraints` are dicts by name,
+        as in `freeze`, later entries over earlier ones, or one for all parameters; the latter two
+        are named ("l2", "max_norm") or functions, such as `eddl.constraints.L2(1e-4)`. Regularizers
+        join the loss that is minimised; the loss that is reported is that of the data alone, in
+        training as in evaluation. `clip_norm` and `clip_value` bound gradients; see `eddl.Rules`.
+
+        `accumulate`, how many micro-batches an update gathers: in `fit` as many batches, in
+        `train_batch` that many parts of the batch; the step is that of the whole, whatever their
+        sizes, but for batch normalization, which sees micro-batches. `ema`, such as 0.999, keeps
+        averages of parameters and running statistics (`averaged`). `nonfinite`, where a loss or
+        gradient is not finite: "skip" the step, which leaves everything as it was and warns the
+        first time, or "raise".
+
+        Raises `GradientError`, naming node, operator and path, where the parameters' gradients
+        would have to flow through an operator that has none.
+        """
+        heads = make_heads(self, loss, loss_weights, metrics)
+        learned = [head.logits for head in heads if head.loss is not None]
+        check_differentiable(learned, self.parameters)
+        slabs = self._slabs if device == self._device else Slabs(backend(device))
+        choices = Choices(rates, regularizers, constraints, clip_norm, clip_value, ema, nonfinite)
+        setup = Setup(self, optimizer, heads, choices, accumulate, slabs, self._seed,
+                      self._max_bytes)  # fmt: skip
+        self._slabs, self._device = slabs, device
+        self._heads, self._setup, self._predict = heads, setup, None
+
+    def built(self) -> Setup:
+        """What `build` made."""
+        if self._setup is None:
+            raise StateError("the model is not built: call build(optimizer=..., loss=...) first")
+        return self._setup
 
     @property
     def logits(self) -> Value:
-        """What the loss takes: the output, or what lies beneath a final softmax of its kind."""
-        output = self.outputs[0]
-        node = output.node
-        if self._activation and node is not None and node.op == self._activation:
-            beneath = node.inputs[0]
-            assert beneath is not None
-            return beneath
-        return output
+        """What the (first) loss takes: an output, or what lies beneath a final softmax."""
+        trained = [head for head in self._heads if head.loss is not None]
+        return (trained or self._heads)[0].logits
 
     @property
     def predictions(self) -> tuple[Value, ...]:
-        """The outputs, with the softmax appended that the loss implies."""
-        if self._activation and self.logits is self.outputs[0]:
-            return (apply(self._activation, self.logits, axis=1),)
-        return self.outputs
+        """The outputs, with the softmax or sigmoid appended that their losses imply."""
+        return tuple(head.prediction for head in self._heads)
 
     def fit(
         self,
@@ -258,32 +271,36 @@ class Model:
         epochs: int = 1,
         batch_size: int = 32,
         seed: int = 0,
+        steps_per_epoch: int | None = None,
         validation: Any = None,
         callbacks: Sequence[Any] = (),
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | PeriodicCheckpoint | None = None,
         resume: bool = False,
         progress: bool | None = None,
     ) -> History:
         """Train.
 
-        Parameters: `data` and `targets`, arrays; or `data` alone, an iterable of batches (objects
-        with `images` and `labels`, or pairs) that is gone through once an epoch; `epochs`, how many
-        in all; `batch_size` and `seed`, for arrays; `validation`, data of the same forms, looked at
-        after each epoch; `callbacks`, functions `(epoch, logs)`; `checkpoint`, a file written after
-        each epoch, whole or not at all; `resume`, whether to go on from it where it exists;
-        `progress`, whether to draw a bar (by default in a terminal).
-        Returns the history: a list for each of loss, metrics and learning_rate.
+        Parameters: `data` and `targets`, tensors (tuples or lists of them for models with several
+        inputs or outputs); or `data` alone, an iterable of batches (objects with `images` and
+        `labels`, or pairs) that is gone through once an epoch; `epochs`, how many in all;
+        `batch_size` and `seed`, for arrays; `steps_per_epoch`, batches an epoch of data that may
+        have no end; `validation`, data of the same forms, looked at after each epoch (with the
+        averaged weights, where the model has them); `callbacks`, `eddl.Callback` objects or
+        functions `(epoch, logs)`; `checkpoint`, a file written after each epoch and when the
+        keyboard interrupts, or an `eddl.PeriodicCheckpoint`; `resume`, whether to go on from it
+        where it exists; `progress`, whether to draw a bar (by default in a terminal).
+        Returns the history: a list for each of loss, metrics and learning_rate, an entry an epoch.
+        Steps that were skipped count in none. A training that a callback ended is finished: to
+        resume it trains no further.
         """
-        self._built()
         return run_training(
             self, data, targets, epochs=epochs, batch_size=batch_size, seed=seed,
-            validation=validation, callbacks=callbacks, checkpoint=checkpoint, resume=resume,
-            progress=progress,
+            steps_per_epoch=steps_per_epoch, validation=validation, callbacks=callbacks,
+            checkpoint=checkpoint, resume=resume, progress=progress,
         )  # fmt: skip
 
     def evaluate(self, data: Any, targets: Any = None, *, batch_size: int = 32) -> dict[str, float]:
         """The loss and the metrics over data in inference form; nothing is changed."""
-        self._built()
         return run_evaluation(self, data, targets, batch_size=batch_size)
 
     def predict(self, *inputs: Any, batch_size: int = 32) -> Any:
@@ -293,79 +310,72 @@ class Model:
                 self.inputs, self.predictions, training=False, device=self._device,
                 slabs=self._slabs, max_bytes=self._max_bytes,
             )  # fmt: skip
-        arrays = [np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs]
-        if not arrays or len({len(x) for x in arrays}) != 1:
-            raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
-        parts = [
-            self._predict(*(x[start : start + batch_size] for x in arrays))
-            for start in range(0, max(len(arrays[0]), 1), batch_size)
-        ]
-        if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):
-            raise ShapeError(
-                f"predict: the outputs do not have the batch as their first axis, so that batches "
-                f"of {batch_size} cannot be joined; call it with batch_size={len(arrays[0])}"
-            )
-        results = [
-            part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
-        ]
-        return results[0] if len(results) == 1 else results
+        return run_prediction(self._predict, inputs, batch_size)
 
     def train_batch(self, inputs: Any, targets: Any) -> dict[str, float]:
-        """One step on one batch; returns its loss and metrics."""
-        step, counters = self.training_step(targets)
-        counters.reset()
-        loss = step(*_several(inputs), targets)[0]
-        return {"loss": float(loss), **counters.results()}
+        """One step on one batch, in `accumulate` parts; returns its loss and metrics."""
+        return self.built().train(*self._batch(inputs, targets))
 
     def loss_and_gradients(self, inputs: Any, targets: Any) -> tuple[float, dict[str, Array]]:
-        """The loss of a batch and the gradient of each parameter by name; nothing is changed."""
-        step, _ = self.training_step(targets)
-        outputs, gradients = step.gradients(*_several(inputs), targets)
+        """The loss of a batch and the gradient of each parameter by name; nothing is changed.
+
+        Both are the data's: regularizers and clipping come after."""
+        data, labels = self._batch(inputs, targets)
+        one = self.built().find(labels, training=True)
+        one.check(labels)
+        step = one.step
+        outputs, gradients = step.gradients(*data, *labels)
         names = [self.names[p] for p in step.groups[0].parameters]
         return float(outputs[0]), dict(zip(names, gradients, strict=True))
 
+    def _batch(self, inputs: Any, targets: Any) -> tuple[list[Array], list[Array]]:
+        counts = self.built().counts
+        return (
+            [as_host_array(x, what="inputs") for x in listed(inputs, counts[0], "inputs")],
+            [as_host_array(x, what="targets") for x in listed(targets, counts[1], "targets")],
+        )
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """While the block lasts the averages that `build(ema=...)` keeps stand where the weights
+        do, in `predict`, `evaluate`, `weights` and `save`; without them it does nothing.
+
+        >>> import eddl
+        >>> x = eddl.Input((4,))
+        >>> net = eddl.Model(x, eddl.layers.dense(x, 3))
+        >>> net.build(optimizer=eddl.Adam(), loss="categorical_cross_entropy", ema=0.99)
+        >>> with net.averaged():
+        ...     smooth = net.weights()
+        """
+        averages = self._setup.state.averages if self._setup is not None else None
+        return nullcontext() if averages is None else averages.swapped()
+
+    def all_weights(self) -> dict[str, Array]:
+        """Copies of the states and of their averages, by kind and name, as checkpoints call
+        them."""
+        found = {f"state/{name}": array for name, array in self.weights().items()}
+        averages = self._setup.state.averages if self._setup is not None else None
+        if averages is not None:
+            found |= {f"average/{self.names[s]}": averages.view(s).copy() for s in averages.states}
+        return found
+
+    def set_all_weights(self, weights: Mapping[str, Array]) -> None:
+        """Put back what `all_weights` gave."""
+        self.set_weights({n[6:]: a for n, a in weights.items() if n.startswith("state/")})
+        averages = self._setup.state.averages if self._setup is not None else None
+        for state in averages.states if averages is not None else ():
+            kept = weights.get(f"average/{self.names[state]}")
+            if kept is not None and averages is not None:
+                averages.view(state)[...] = kept
+
+    def restore(self, path: str | Path) -> None:
+        """Take the weights of a checkpoint, and its averages where this model keeps any; the
+        optimizer is left alone (`fit(resume=True)` takes it, too)."""
+        restore_weights(self, path)
+
     @property
-    def groups(self) -> list[Group]:
-        """The optimizer's state: what it remembers of each parameter, and its count of steps."""
-        optimizer, _ = self._built()
-        if not self._groups:
-            self._groups = [begin_group(self.parameters, optimizer)]
-        return self._groups
-
-    def training_step(self, targets: Any) -> tuple[Step, _Counters]:
-        """The step that trains on targets of this type and rank, and its metrics' counters."""
-        return self._step_for(targets, self._train, training=True)
-
-    def evaluation_step(self, targets: Any) -> tuple[Step, _Counters]:
-        """The step that only counts."""
-        return self._step_for(targets, self._evaluate, training=False)
-
-    def _step_for(
-        self, targets: Any, cache: dict[tuple[Any, ...], tuple[Step, _Counters]], *, training: bool
-    ) -> tuple[Step, _Counters]:
-        optimizer, loss = self._built()
-        array = as_host_array(targets, what="targets")
-        integral, rank = array.dtype.kind in "iu", array.ndim
-        key = (integral, rank)
-        if key not in cache:
-            dtype = np.dtype("int64") if integral else self.outputs[0].dtype
-            target = Input(Type(dtype, ("batch", *[None] * (rank - 1))), name="target")
-            value = loss(self.logits, target)
-            counters = _Counters(self._metrics, self.logits, target)
-            minimize = [(value, self.parameters, optimizer)] if training else []
-            step = Step(
-                [*self.inputs, target], [value], minimize, updates=counters.updates,
-                training=training, device=self._device, slabs=self._slabs,
-                groups=self.groups if training else None, seed=self._seed,
-                max_bytes=self._max_bytes,
-            )  # fmt: skip
-            cache[key] = step, counters
-        return cache[key]
-
-    def _built(self) -> tuple[Optimizer, Loss]:
-        if self._optimizer is None or self._loss is None:
-            raise StateError("the model is not built: call build(optimizer=..., loss=...) first")
-        return self._optimizer, self._loss
+    def skipped_steps(self) -> int:
+        """How many steps changed nothing since their loss or a gradient was not finite."""
+        return int(self.built().state.skipped)
 
     def save(
         self,
@@ -390,39 +400,11 @@ class Model:
     def memory_plan(self, *shapes: Sequence[int], target: Any = None) -> MemoryReport:
         """The bytes a training step will use, before the first one is run.
 
-        Parameters: `shapes`, one a model input, with the batch axis; `target`, an array or
-        `(shape, dtype)` of the targets; class indices of the output's shape when left out.
+        Parameters: `shapes`, one a model input, with the batch axis, of a micro-batch; `target`, an
+        array or `(shape, dtype)` of the targets, or a list of them for several outputs; class
+        indices of the output's shape when left out.
         """
         return memory_report(self, shapes, target)
-
-
-class _Counters:
-    """The metrics of one step: their states, what moves them, and their results."""
-
-    def __init__(self, metrics: Iterable[Metric], prediction: Value, target: Value) -> None:
-        self.metrics = list(metrics)
-        self.states: list[dict[str, State]] = []
-        self.updates: dict[State, Value] = {}
-        for metric in self.metrics:
-            initial = metric.init(prediction)
-            states = {key: flat_state(array, f"{metric.name} {key}")
-                      for key, array in initial.items()}  # fmt: skip
-            new = metric.update(states, prediction, target)
-            self.updates.update({states[key]: new[key] for key in states})
-            self.states.append(states)
-
-    def reset(self) -> None:
-        """Begin to count anew."""
-        for states in self.states:
-            for state in states.values():
-                state.storage.view()[...] = 0
-
-    def results(self) -> dict[str, float]:
-        """Each metric from its counts."""
-        return {
-            metric.name: metric.result({k: s.storage.view() for k, s in states.items()})
-            for metric, states in zip(self.metrics, self.states, strict=True)
-        }
 
 
 def _values(values: Value | Sequence[Value], what: str) -> tuple[Value, ...]:
@@ -434,7 +416,3 @@ def _values(values: Value | Sequence[Value], what: str) -> tuple[Value, ...]:
             "layers return"
         )
     return listed
-
-
-def _several(inputs: Any) -> Sequence[Any]:
-    return inputs if isinstance(inputs, (tuple, list)) else (inputs,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,17 +60,33 @@ def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) ->
             )
         shapes = [[1, *(int(s or 0) for s in sizes)] for sizes in fixed]
     types = [Type(v.dtype, shape) for v, shape in zip(model.inputs, shapes, strict=True)]
+    samples = _samples(model, shapes, target)
+    step = model.built().find(samples, training=True).step
+    dtypes = [value.dtype for value in step.inputs[len(types) :]]
+    kinds = [Type(dtype, a.shape) for dtype, a in zip(dtypes, samples, strict=True)]
+    plans = [program.plan for program in (step.program(*types, *kinds), step.update_program)
+             if isinstance(program, Program)]  # what trains is always compiled  # fmt: skip
+    slabs = itertools.zip_longest(*(plan.slabs for plan in plans), fillvalue=0)
+    states = sum(state.type.nbytes for state in model.states)
+    transient, peak = sum(map(max, slabs)), max(plan.peak for plan in plans)
+    return MemoryReport(states, step.resident, transient, peak)
+
+
+def _samples(model: Model, shapes: Sequence[Sequence[int]], target: Any) -> list[Any]:
+    """Arrays of the targets' shapes and types, which take no memory."""
+    heads = model.built().trained
     if target is None:
-        logits = model.logits.shape
+        if len(heads) > 1:
+            raise ShapeError(
+                f"memory_plan: received no target for the outputs {[h.name for h in heads]}; "
+                "expected a list of arrays or (shape, dtype), one for each"
+            )
+        logits = heads[0].logits.shape
         space = [*shapes[0][2:]] if len(logits) == len(shapes[0]) else [*logits[2:]]
         target = ((shapes[0][0], *space), "int64")
-    kind = target if isinstance(target, tuple) else (target.shape, target.dtype)
-    sample = np.broadcast_to(np.zeros((), kind[1]), kind[0])
-    step, _ = model.training_step(sample)
-    program = step.program(*types, Type(sample.dtype, sample.shape))
-    assert isinstance(program, Program)  # what trains is always compiled
-    states = sum(state.type.nbytes for state in model.states)
-    return MemoryReport(states, step.resident, program.plan.transient, program.plan.peak)
+    given = target if isinstance(target, list) else [target]
+    kinds = [t if isinstance(t, tuple) else (t.shape, t.dtype) for t in given]
+    return [np.broadcast_to(np.zeros((), dtype), shape) for shape, dtype in kinds]
 
 
 def summarise(model: Model, shapes: Sequence[Sequence[int]] = ()) -> str:

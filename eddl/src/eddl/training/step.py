@@ -1,70 +1,55 @@
 """The one primitive: a step runs a graph and, where it minimizes, updates parameters.
 
-It has a *gradients* part, which computes outputs and writes every gradient into an arena laid out
-like the parameters', and an *update* part, which runs the optimizer over those arenas. New states
-(running statistics, counts of metrics) wait beside the old ones until the update commits all.
+It has a *gradients* part, which computes outputs and writes every gradient into memory of its own
+(or adds it there, over several micro-batches), and an *update* part, which clips, runs the
+optimizers and commits new states (running statistics, counts of metrics), all or none: where the
+loss or a gradient is not finite everything stays as it was.
 """
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from eddl import devices
 from eddl.compiler import Evaluation, Program, Slabs, compile_graph, training_form
-from eddl.errors import AttributeValueError, ShapeError
-from eddl.graph import Constant, Graph, Input, State, Type, Value
-from eddl.ops.table import PRIVATE, apply, make_node
+from eddl.errors import AttributeValueError, GradientError, ShapeError, StateError
+from eddl.graph import Constant, Graph, State, Type, Value
+from eddl.ops.differentiation import gradients
+from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.optimizers import Optimizer, rate_at
 from eddl.tensors import as_host_array
-from eddl.training.store import Arena, Run, flat_state, runs
+from eddl.training.state import Averages, Group, Rules, TrainingState, begin_training
+from eddl.training.store import Arena, flat_state, runs
+from eddl.training.updates import update_graph
 
 Array = np.ndarray[Any, Any]
 KEEP = 8
 """Programs kept for different input shapes, least recently used first out."""
 
-
-def gradients(y: Value, xs: Sequence[Value]) -> list[Value]:
-    """dy/dx for each x as symbolic values; nested calls give higher derivatives.
-
-    Parameters: `y`, a floating scalar (or a tensor, whose elements are summed); `xs`, inputs,
-    parameters or values that `y` depends on. Returns one value for each x, of its shape.
-
-    >>> import eddl
-    >>> x = eddl.Input((3,))
-    >>> [g.shape for g in eddl.gradients(x * x, [x])]
-    [('batch', 3)]
-    """
-    if not xs:
-        return []
-    return list(make_node("Gradients", y, *xs, domain=PRIVATE).outputs)
-
-
-@dataclass
-class Group:
-    """What one optimizer minimizes: its parameters in runs, its slots and its count of steps."""
-
-    optimizer: Optimizer
-    parameters: tuple[State, ...]
-    runs: list[Run]
-    slots: list[dict[str, Array]]
-    count: Array
+MICRO = 1 << 32
+"""A step's number and the micro-batch's make one counter for random numbers: low and high word."""
 
 
 class Step:
     """Run a graph; with `minimize`, train.
 
     Parameters: `inputs`, symbolic tensors in the order in which arrays are given; `outputs`, the
-    values to return; `minimize`, triples (scalar loss, parameters, optimizer); `updates`, states
-    and their new values; `training`, whether layers such as batch normalization run in their
-    training form; `device`; `slabs`, transient memory to share with other steps; `groups`, those of
-    another step over the same parameters, to go on with its optimizers' state; `seed`, of the
-    random numbers that dropout draws; `max_bytes`, what the values of a run may take (by default
-    the memory that is free), beyond which `MemoryLimitError` is raised before any is allocated.
+    values to return; `minimize`, triples (scalar loss, parameters, optimizer), each parameter in
+    one of them; `updates`, states and their new values; `rules`, clipping, averages and the like;
+    `accumulate`, whether gradients are gathered over several micro-batches (`add`) before an
+    `update`; `training`, whether layers such as batch normalization run in their training form;
+    `device`; `slabs`, transient memory to share with other steps; `state`, that of another step
+    over the same parameters, to go on with its optimizers; `seed`, of the random numbers that
+    dropout draws; `max_bytes`, what the values of a run may take (by default the memory that is
+    free), beyond which `MemoryLimitError` is raised before any is allocated.
+
+    A loss that is not finite, or a gradient that is not or whose square overflows, changes nothing:
+    the step is skipped, counted in `state.skipped`, and the first time a warning names it.
 
     >>> import eddl, numpy as np
     >>> x, y = eddl.Input((1,)), eddl.Input((1,))
@@ -75,6 +60,25 @@ class Step:
     >>> before, after = (float(step(data, 3 * data)[0]) for _ in range(2))
     >>> after < before
     True
+
+    Two steps that share the parameters of two networks are an adversarial pair; one learns to tell
+    what is real, the other to be taken for it:
+
+    >>> noise, real = eddl.Input((2,)), eddl.Input((1,))
+    >>> generator = eddl.Model(noise, eddl.layers.dense(noise, 1))
+    >>> hidden = eddl.layers.tanh(eddl.layers.dense(real, 8))
+    >>> critic = eddl.Model(real, eddl.layers.dense(hidden, 1))
+    >>> fake, adam = generator(noise), eddl.Adam(1e-2)
+    >>> def says(value, truth):
+    ...     score = critic(value)
+    ...     return eddl.losses.binary_cross_entropy(score, score * 0.0 + truth)
+    >>> blame, praise = says(real, 1.0) + says(fake, 0.0), says(fake, 1.0)
+    >>> learn = eddl.Step([noise, real], [blame], [(blame, critic.parameters, adam)])
+    >>> fool = eddl.Step([noise], [praise], [(praise, generator.parameters, adam)])
+    >>> random = np.random.default_rng(0)
+    >>> for _ in range(3):
+    ...     z = random.standard_normal((16, 2))
+    ...     worse, better = learn(z, random.standard_normal((16, 1)) + 3), fool(z)
     """
 
     def __init__(
@@ -84,10 +88,12 @@ class Step:
         minimize: Sequence[tuple[Value, Sequence[State], Optimizer]] = (),
         *,
         updates: Mapping[State, Value] | None = None,
+        rules: Rules | None = None,
+        accumulate: bool = False,
         training: bool = True,
         device: str = "cpu",
         slabs: Slabs | None = None,
-        groups: Sequence[Group] | None = None,
+        state: TrainingState | None = None,
         seed: int = 0,
         max_bytes: int | None = None,
         poison: bool = False,
@@ -97,46 +103,94 @@ class Step:
         self._poison = poison
         self._max_bytes = max_bytes
         self._programs: dict[tuple[Type, ...], Program | Evaluation] = {}
-        self._update_programs: dict[int, Program | Evaluation] = {}
+        self._update_program: Program | Evaluation | None = None
+        self._accumulate = accumulate
         for loss, _, _ in minimize:
             _check_loss(loss)
-        self.groups = list(groups or []) or [
-            begin_group(parameters, optimizer) for _, parameters, optimizer in minimize
-        ]
-        wanted = [
-            value
-            for (loss, _, _), group in zip(minimize, self.groups, strict=True)
-            for value in gradients(loss, group.parameters)
-        ]
-        owners = [p for group in self.groups for p in group.parameters]
-        graph = Graph(inputs, [*outputs, *wanted], {k: v for k, v in (updates or {}).items()})
-        if training:
-            count = self.groups[0].count if self.groups else np.zeros((), np.int64)
-            graph = training_form(graph, flat_state(count, "step"), seed=seed)
+        rules = rules or Rules()
+        self.state = state or begin_training([(p, o) for _, p, o in minimize], rules)
+        self._owners = [p for group in self.state.groups for p in group.parameters]
         self._count = len(outputs)
-        self._moved = list(graph.updates)
-        self._arenas = _gradient_arenas(owners)
-        self._graph = Graph(
-            graph.inputs, [*graph.outputs, *(graph.updates[state] for state in self._moved)]
-        )
-        self._pending = [np.empty(state.type.sizes, state.dtype) for state in self._moved]
-        self._targets = [
-            *(self._arenas[id(p.storage.arena)][p.storage.start : p.storage.stop].reshape(
-                p.storage.shape) for p in owners),
-            *self._pending,
-        ]  # fmt: skip
-        self._owners = owners
+        graph = self._gradients_graph(inputs, outputs, [loss for loss, _, _ in minimize])
+        inner = set(graph.updates)
+        graph = Graph(graph.inputs, graph.outputs, graph.updates | dict(updates or {}))
+        if training:
+            graph = training_form(graph, self._moment(), seed=seed)
+        moved = [s for s in graph.updates if isinstance(s, State) and s not in inner]
+        statistics = [s for s in moved if s not in (updates or {}) and s.dtype.kind == "f"]
+        if rules.ema is not None and state is None:
+            self.state.averages = Averages([*self._owners, *statistics], rules.ema)
+        self._waiting = [
+            (run, Arena(run.arena.dtype, run.stop - run.start).array)
+            for run in runs(moved, lambda s: s in (self.state.averages or ()))
+        ]
+        places: dict[Value, Value] = {
+            s: flat_state(memory[s.storage.start - run.start : s.storage.stop - run.start]
+                          .reshape(s.storage.shape), "waiting")
+            for run, memory in self._waiting for s in run.members
+        }  # fmt: skip
+        self._graph = graph.transform(copy_node, places)
 
     def __call__(self, *arrays: Any) -> list[Array]:
         """Compute the outputs, then update parameters and states; returns arrays of their own."""
-        results = self._run(arrays)
-        self._update()
+        results = self.add(*arrays)
+        self.update()
         return results
+
+    def add(self, *arrays: Any) -> list[Array]:
+        """The gradients part: compute the outputs and, with `accumulate`, add the gradients of a
+        micro-batch to those since the last update. An error forgets what was gathered."""
+        state = self.state
+        if state.averages is not None and state.averages.active:
+            raise StateError(
+                "the averaged weights stand in for the model's: leave the averaged() block before "
+                "training on"
+            )
+        if state.micro and not self._accumulate:
+            self.discard()
+        try:
+            results = self._run(arrays)
+        except BaseException:
+            self.discard()
+            raise
+        state.micro += 1
+        return results
+
+    def update(self) -> bool:
+        """The update part, for all gradients since the last one; whether the step was finite."""
+        state = self.state
+        if not state.micro:
+            raise StateError("update: received no gradients, expected a call of add before")
+        self.discard()
+        if not state.groups:
+            for run, new in self._waiting:
+                run.part(run.arena.array)[...] = new
+            return True
+        rates = [rate_at(g.optimizer, int(g.count), state.history) for g in state.groups]
+        (fine,) = self.update_program.run([np.asarray(rate) for rate in rates])
+        if not fine:
+            self._refuse()
+        return bool(fine)
+
+    def discard(self) -> None:
+        """Forget the gradients and new states gathered since the last update."""
+        self.state.micro[...] = 0
 
     def gradients(self, *arrays: Any) -> tuple[list[Array], list[Array]]:
         """The outputs, and a copy of each parameter's gradient; nothing is changed."""
+        self.discard()
         results = self._run(arrays)
-        return results, [t.copy() for t in self._targets[: len(self._owners)]]
+        found: list[Array] = []
+        for group in self.state.groups:
+            weight = (float(group.weight) or 1.0) if self._accumulate else 1.0
+            kept = map(group.gradient, group.parameters)
+            found += [(gradient / weight).astype(gradient.dtype) for gradient in kept]
+        return results, found
+
+    @property
+    def groups(self) -> list[Group]:
+        """What each optimizer remembers."""
+        return self.state.groups
 
     def program(self, *types: Type) -> Program | Evaluation:
         """The compiled gradients part for inputs of static types."""
@@ -150,10 +204,52 @@ class Step:
         return found
 
     @property
+    def inputs(self) -> tuple[Value, ...]:
+        """What arrays are given for."""
+        return self._graph.inputs
+
+    @property
+    def update_program(self) -> Program | Evaluation:
+        """The compiled update part of a step that minimizes."""
+        if self._update_program is None:
+            self._update_program = self._compile_update()
+        return self._update_program
+
+    @property
     def resident(self) -> int:
-        """Bytes that outlive a run: gradients, waiting states and slots (parameters apart)."""
-        slots = sum(a.nbytes for g in self.groups for s in g.slots for a in s.values())
-        return slots + sum(a.nbytes for a in (*self._arenas.values(), *self._pending))
+        """Bytes that outlive a run: gradients, slots, averages and waiting states (parameters
+        apart)."""
+        return self.state.nbytes + sum(memory.nbytes for _, memory in self._waiting)
+
+    def _gradients_graph(
+        self, inputs: Sequence[Value], outputs: Sequence[Value], losses: Sequence[Value]
+    ) -> Graph:
+        """Outputs, then (without accumulation) gradients; updates of what is summed."""
+        wanted: list[Value] = []
+        updates: dict[Value, Value] = {}
+        for loss, group in zip(losses, self.state.groups, strict=True):
+            total, weight = _parts(loss, inputs) if self._accumulate else (loss, None)
+            sums = {flat_state(group.total, "total"): total}
+            if weight is not None:
+                sums[flat_state(group.weight, "weight")] = weight
+            for state, value in sums.items():
+                wide = apply("Cast", value, to="float64")
+                updates[state] = state + wide if self._accumulate else wide
+            flows = gradients(total, group.parameters)
+            if self._accumulate:
+                held = [flat_state(group.gradient(p), "gradient") for p in group.parameters]
+                updates |= {h: h + g for h, g in zip(held, flows, strict=True)}
+            else:
+                wanted += flows
+        return Graph(inputs, [*outputs, *wanted], updates)
+
+    def _moment(self) -> Value:
+        """The counter of random numbers: the step, and the micro-batch in its high word."""
+        groups = self.state.groups
+        count = flat_state(groups[0].count if groups else np.zeros((), np.int64), "step")
+        if not self._accumulate:
+            return count
+        return count + flat_state(self.state.micro, "micro-batch") * MICRO
 
     def _run(self, arrays: Sequence[Any]) -> list[Array]:
         inputs = self._graph.inputs
@@ -166,66 +262,72 @@ class Step:
         _check_batch(inputs, data)
         with self._backend.within(self._max_bytes):
             program = self.program(*(Type(array.dtype, array.shape) for array in data))
+            if not self.state.micro:
+                self._begin()
             return program.run(data)
 
+    def _begin(self) -> None:
+        """Before the first micro-batch: sums are 0, and new states begin as the old ones."""
+        for run, memory in self._waiting:
+            memory[...] = run.part(run.arena.array)
+        if self._accumulate:
+            for group in self.state.groups:
+                for array in (group.total, group.weight, *(u.gradient for u in group.units)):
+                    array[...] = 0
+
     def _compile(self, types: Sequence[Type]) -> Program | Evaluation:
-        bound = {
-            value: (Value(value.type, name=f"place {i}"), self._backend.from_host(target))
-            for i, (value, target) in enumerate(
-                zip(self._graph.outputs[self._count :], self._targets, strict=True)
-            )
-        }
+        bound = {}
+        if not self._accumulate:
+            targets = [g.gradient(p) for g in self.state.groups for p in g.parameters]
+            bound = {
+                value: (Value(value.type, name=f"place {i}"), self._backend.from_host(target))
+                for i, (value, target) in enumerate(
+                    zip(self._graph.outputs[self._count :], targets, strict=True)
+                )
+            }
         return compile_graph(
             self._graph,
             dict(zip(self._graph.inputs, types, strict=True)),
             self._backend,
             self._slabs,
-            memory_of=lambda state: self._backend.from_host(state.storage.view()),
+            memory_of=self._memory_of,
             bound=bound,
             poison=self._poison,
         )
 
-    def _update(self) -> None:
-        for index, group in enumerate(self.groups):
-            if index not in self._update_programs:
-                self._update_programs[index] = self._compile_update(group)
-            rate = rate_at(group.optimizer, int(group.count))
-            self._update_programs[index].run([np.asarray(rate)])
-        for state, new in zip(self._moved, self._pending, strict=True):
-            assert isinstance(state, State)
-            state.storage.view()[...] = new
-
-    def _compile_update(self, group: Group) -> Program | Evaluation:
-        count = flat_state(group.count, "step")
-        rate = Input(Type("float64", ()), name="rate")
-        step = count + 1
-        number = apply("Cast", step, to="float64")
-        updates: dict[Value, Value] = {count: step}
-        for run, arrays in zip(group.runs, group.slots, strict=True):
-            theta = flat_state(run.part(run.arena.array), "parameters")
-            flow = flat_state(run.part(self._arenas[id(run.arena)]), "gradients")
-            slots = {name: flat_state(array, name) for name, array in arrays.items()}
-            speed = apply("Cast", rate, to=theta.dtype)
-            new, moved = group.optimizer.update(theta, flow, slots, speed, number)
-            updates.update({theta: new, **{slots[name]: moved[name] for name in slots}})
+    def _compile_update(self) -> Program | Evaluation:
+        graph = update_graph(self.state, self._waiting, accumulated=self._accumulate)
         return compile_graph(
-            Graph([rate], [], updates),
-            {rate: rate.type},
+            graph,
+            {rate: rate.type for rate in graph.inputs},
             self._backend,
             self._slabs,
-            memory_of=lambda state: self._backend.from_host(state.storage.view()),
+            memory_of=self._memory_of,
             poison=self._poison,
         )
 
+    def _memory_of(self, state: State) -> Any:
+        return self._backend.from_host(state.storage.view())
 
-def begin_group(parameters: Sequence[State], optimizer: Optimizer) -> Group:
-    """An optimizer's state before its first step."""
-    found = runs(parameters)
-    slots = [
-        {name: np.zeros(run.stop - run.start, run.arena.dtype) for name in optimizer.slots}
-        for run in found
-    ]
-    return Group(optimizer, tuple(dict.fromkeys(parameters)), found, slots, np.zeros((), np.int64))
+    def _refuse(self) -> None:
+        """What follows a step that was not finite; its update has changed nothing."""
+        state = self.state
+        number = int(state.groups[0].count) + int(state.skipped) + 1
+        what = f"step {number}: the loss or a gradient is not finite"
+        if state.nonfinite == "raise":
+            raise GradientError(
+                f"{what}; nothing was changed. Look for values that are not finite in the batch, "
+                "or take a lower learning rate or clip_norm"
+            )
+        state.skipped += 1
+        if not state.warned:
+            state.warned = True
+            warnings.warn(
+                f"{what}; the step was skipped and nothing changed, and so it will be where this "
+                "happens again (nonfinite='raise' stops instead)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
 
 def _check_loss(loss: Value) -> None:
@@ -233,10 +335,20 @@ def _check_loss(loss: Value) -> None:
         raise ShapeError(f"received a loss of type {loss.type}, expected a floating scalar")
 
 
-def _gradient_arenas(parameters: Sequence[State]) -> dict[int, Array]:
-    """A gradient arena for each arena of parameters, of the same layout."""
-    arenas: dict[int, Arena] = {id(p.storage.arena): p.storage.arena for p in parameters}
-    return {key: np.zeros_like(arena.array) for key, arena in arenas.items()}
+def _parts(loss: Value, inputs: Sequence[Value]) -> tuple[Value, Value]:
+    """A loss as total and weight, over which micro-batches are summed: a mean's own, else the loss
+    times the number of samples, and that number."""
+    node = loss.node
+    if node is not None and (node.domain, node.op) == (PRIVATE, "Average"):
+        total, weight = node.inputs
+        assert total is not None and weight is not None
+        return total, weight
+    batch = next((v for v in inputs if v.rank), None)
+    if batch is None:
+        return loss, apply("Cast", np.ones(()), to=loss.dtype)
+    size = apply("Gather", apply("Shape", batch), integers([0]))
+    samples = apply("Reshape", apply("Cast", size, to=loss.dtype), integers([]))
+    return loss * samples, samples
 
 
 def fit(array: Any, value: Value) -> Array:

@@ -8,7 +8,7 @@ programs hold views, so models that share a state share its memory. Segments beg
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,22 @@ class Arena:
     def __init__(self, dtype: np.dtype[Any], size: int) -> None:
         memory = np.zeros(size * dtype.itemsize + ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
-        self.array: Array = memory[start : start + size * dtype.itemsize].view(dtype)
+        self.array = memory[start : start + size * dtype.itemsize].view(dtype)
+
+    @property
+    def array(self) -> Array:
+        """The memory; whoever holds it may write to it, so what was computed from it is stale."""
+        written()
+        return self._array
+
+    @array.setter
+    def array(self, memory: Array) -> None:
+        self._array = memory
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The element type."""
-        dtype: np.dtype[Any] = self.array.dtype
+        dtype: np.dtype[Any] = self._array.dtype
         return dtype
 
 
@@ -48,7 +58,6 @@ class Segment:
 
     def view(self, memory: Array | None = None) -> Array:
         """The state's array, or the same place in another array laid out like the arena."""
-        written()  # whoever holds the view may write to it
         flat = self.arena.array if memory is None else memory
         return flat[self.start : self.stop].reshape(self.shape)
 
@@ -97,8 +106,11 @@ class Run:
         return memory[self.start : self.stop]
 
 
-def runs(parameters: Sequence[State]) -> list[Run]:
-    """The fewest stretches that hold the parameters and nothing else but gaps."""
+def runs(
+    parameters: Sequence[State], alike: Callable[[State], object] = lambda state: None
+) -> list[Run]:
+    """The fewest stretches that hold the parameters and nothing else but gaps; those for which
+    `alike` gives unequal things lie in different ones."""
     unique = sorted(dict.fromkeys(parameters), key=lambda p: (id(p.storage.arena), p.storage.start))
     found: list[Run] = []
     for parameter in unique:
@@ -107,7 +119,11 @@ def runs(parameters: Sequence[State]) -> list[Run]:
         if found:
             last = found[-1]
             end = -(-last.stop // unit) * unit
-            if last.arena is segment.arena and end == segment.start:
+            if (
+                last.arena is segment.arena
+                and end == segment.start
+                and alike(last.members[0]) == alike(parameter)
+            ):
                 found[-1] = Run(last.arena, last.start, segment.stop, (*last.members, parameter))
                 continue
         found.append(Run(segment.arena, segment.start, segment.stop, (parameter,)))

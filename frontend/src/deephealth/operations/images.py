@@ -29,7 +29,7 @@ def read_image(
     options: dict[str, Any] = {}
     if series is not None:
         options["series"] = int(series) if series.isdecimal() and len(series) < 4 else series
-    return ecvl.read(source.member(member), kind="image", dimensions=3, **options)
+    return ecvl.read(source.member(member), kind="image", lazy=False, dimensions=3, **options)
 
 
 @operation("read_labels", help="read a volume of label numbers from a NIfTI file")

@@ -90,6 +90,29 @@ def slice_(backend: ArrayBackend, node: Node) -> Offer:
     )
 
 
+@kernel("Split")
+def split(backend: ArrayBackend, node: Node) -> Offer:
+    """A strided copy of each part."""
+    axis = node.attributes["axis"] % node.outputs[0].rank
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        start, copies = 0, []
+        for value, part in zip(node.outputs, outputs, strict=True):
+            index = [slice(None)] * value.rank
+            index[axis] = slice(start, start + value.type.sizes[axis])
+            start += value.type.sizes[axis]
+            if part is not None:
+                copies.append(_copy(backend, inputs[0][tuple(index)], part))
+
+        def run() -> None:
+            for copy in copies:
+                copy()
+
+        return run
+
+    return Offer("copies", bind, optional=frozenset(range(len(node.outputs))))
+
+
 @kernel("SliceGrad", domain="eddl")
 def slice_grad(backend: ArrayBackend, node: Node) -> Offer:
     """The part back in its place, zeros elsewhere."""

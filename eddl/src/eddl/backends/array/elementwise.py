@@ -20,7 +20,7 @@ from eddl.backends.array.backend import Array, ArrayBackend, alike
 from eddl.backends.array.special import erf
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.errors import GraphError
-from eddl.graph import Node
+from eddl.graph import Constant, Node
 from eddl.ops.elementwise import FUNCTIONS
 from eddl.ops.table import entry
 
@@ -116,7 +116,7 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
     numbers = tuple((k, v) for k, v in node.attributes.items() if isinstance(v, (int, float)))
     steps = parse(formula, names, numbers)
     types = [None if v is None else v.dtype for v in node.inputs]
-    steps = _widened(steps, types)
+    steps = _widened(_zeros_as_numbers(steps, node), types)
     registers = _register_types(backend, steps, types)
     output = node.outputs[0].type
     size = min(output.count, CHUNK)
@@ -152,6 +152,23 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
         workspace=row * backend.threads.count,
         overwrites={0: same},
         arrangements=alike(node),
+    )
+
+
+def _zeros_as_numbers(steps: tuple[Step, ...], node: Node) -> tuple[Step, ...]:
+    """A choice between an array and a constant 0 says so: a value that happens to be 0 when the
+    calls are bound need not be 0 when they run."""
+    zeros = {
+        ("input", i)
+        for i, v in enumerate(node.inputs)
+        if isinstance(v, Constant) and v.data.size == 1 and v.dtype.kind == "f"
+        and not v.data.any() and not np.signbit(v.data).any()
+    }  # fmt: skip
+    return tuple(
+        Step(step.function, (*step.operands[:2], ("number", 0)), step.register)
+        if step.function == "where" and step.operands[2] in zeros
+        else step
+        for step in steps
     )
 
 
@@ -352,9 +369,8 @@ def _or_zero(operands: Sequence[Any], out: Array) -> bool:
         and x.dtype == out.dtype
         and x.shape == condition.shape == out.shape
         and out.dtype.itemsize in (4, 8)
-        and np.ndim(y) == 0
-        and not np.any(y)
-        and not np.signbit(y)
+        and isinstance(y, int)
+        and y == 0
     )
 
 
@@ -365,7 +381,9 @@ def _keep(xp: Any, condition: Array, x: Array, out: Array) -> None:
 
 
 def _same_memory(a: Array, b: Array) -> bool:
-    return bool(a.ctypes.data == b.ctypes.data) and a.strides == b.strides
+    """Of arrays of one shape; the strides of axes of size 1 say nothing."""
+    steps = [pair for size, *pair in zip(a.shape, a.strides, b.strides, strict=True) if size > 1]
+    return bool(a.ctypes.data == b.ctypes.data) and all(first == last for first, last in steps)
 
 
 def _truncated(xp: Any, a: Array, b: Array, out: Array) -> None:

@@ -42,14 +42,15 @@ def philox(counter: Sequence[Array], key: tuple[int, int]) -> list[Array]:
 
 
 def uniform(count: int, step: int, seed: int, stream: int) -> Array:
-    """`count` float32 numbers in [0, 1)."""
+    """`count` float32 numbers in [0, 1); the high word of `step` counts micro-batches."""
     found = np.empty((-(-count // 4), 4), np.float32)
     for start in range(0, len(found), BLOCK):
         index = np.arange(start, min(start + BLOCK, len(found)), dtype=np.uint64)
         zero = np.zeros_like(index)
-        counter = [index & LOW, index >> SHIFT, zero, zero + np.uint64(step & 0xFFFFFFFF)]
-        words = philox(counter, (seed & 0xFFFFFFFF, stream & 0xFFFFFFFF))
-        for column, word in enumerate(words):
+        words = (zero + np.uint64((step >> shift) & 0xFFFFFFFF) for shift in (32, 0))
+        counter = [index & LOW, index >> SHIFT, *words]
+        drawn = philox(counter, (seed & 0xFFFFFFFF, stream & 0xFFFFFFFF))
+        for column, word in enumerate(drawn):
             found[start : start + BLOCK, column] = (word >> np.uint64(8)) * np.float64(2**-24)
     return found.reshape(-1)[:count]
 

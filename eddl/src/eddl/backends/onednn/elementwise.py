@@ -2,9 +2,11 @@
 
 A chain is a binary operation and those that follow it on its result, which oneDNN turns into one
 loop of vector code. Where a formula joins two results, one of them waits in a temporary as long as
-a block; blocks go through all chains while they are in the cache, and the threads share them.
-Only operations that every processor rounds alike are compiled (+, -, *, /, negation, square root),
-so that the results are those of the array backend to the bit; other formulas are left to it.
+a block; blocks go through all chains while they are in the cache, and the threads share them. A
+choice by one flag between the formula and an input, as optimizers make it where a gradient is not
+finite, is made before. Only operations that every processor rounds alike are compiled (+, -, *, /,
+negation, square root), so that the results are those of the array backend to the bit; other
+formulas are left to it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,7 +76,15 @@ class Compiler:
         self._scalars = scalars
         self.chains: list[Chain] = []
         self.temporaries = 0
-        last = self._visit(ast.parse(text, mode="eval").body)
+        self.choice: tuple[int, int] | None = None
+        tree = ast.parse(text, mode="eval").body
+        match tree:
+            case ast.Call(
+                func=ast.Name(id="where"), args=[ast.Name(id=flag), chosen, ast.Name(id=other)]
+            ) if flag in self._names and other in self._names:
+                self.choice = self._names[flag], self._names[other]
+                tree = chosen
+        last = self._visit(tree)
         if not isinstance(last, Chain):
             raise Refused("a copy")
         self.chains.append(last)
@@ -137,12 +148,16 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
     values = [value for value in node.inputs if value is not None]
     if len(values) < len(node.inputs) or output.count < FEWEST:
         raise Refused("too small a result")
-    if any(value.dtype != np.float32 for value in (*values, node.outputs[0])):
-        raise Refused("a type other than float32")
     scalars = {i for i, value in enumerate(values) if value.type.count == 1}
     if any(v.type.sizes != output.sizes for i, v in enumerate(values) if i not in scalars):
         raise Refused("operands to be broadcast")
     compiler = Compiler(node, scalars)
+    flags = set() if compiler.choice is None else {compiler.choice[0]}
+    numbers = [v for i, v in enumerate(values) if i not in flags]
+    if any(value.dtype != np.float32 for value in (*numbers, node.outputs[0])):
+        raise Refused("a type other than float32")
+    if flags - scalars or (compiler.choice and compiler.choice[1] in scalars):
+        raise Refused("a choice for each element")
     block = max(BLOCK, -(-output.count // MOST_BLOCKS))
     sizes = {min(block, output.count), output.count % block} - {0}
     kernels = {size: [_kernel(backend, c, scalars, size) for c in compiler.chains]
@@ -179,10 +194,22 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
                     made = kernels[target.size][number]
                     calls.append(_bound(backend, made, chain, arrays, goal, spare))
             tasks.append(in_turn(calls))
-        return tasks[0] if len(tasks) == 1 else lambda: backend.threads.run(tasks)
+        run = tasks[0] if len(tasks) == 1 else partial(backend.threads.run, tasks)
+        if compiler.choice is None:
+            return run
+        flag, other = inputs[compiler.choice[0]], flat[compiler.choice[1]]
+        same = other.ctypes.data == result.ctypes.data
 
-    same = tuple(i for i in range(len(values)) if i not in scalars)
-    return Offer("chains", bind, workspace=count.used, overwrites={0: same},
+        def chosen() -> None:
+            if flag.all():
+                run()
+            elif not same:
+                np.copyto(result, other)
+
+        return chosen
+
+    wide = tuple(i for i in range(len(values)) if i not in scalars)
+    return Offer("chains", bind, workspace=count.used, overwrites={0: wide},
                  arrangements=alike(node))  # fmt: skip
 
 

@@ -1,0 +1,353 @@
+"""Augmentations that are a curve: a function of the value alone.
+
+On whole numbers of at most 16 bits the curve becomes a table that is looked up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecvl.augment.base import drawn
+from ecvl.augment.intensity import Amounts, Floats, Intensity, channel_places
+from ecvl.augment.randoms import blocks
+from ecvl.image import Image
+from ecvl.process.pull import in_type, working_type
+
+HISTOGRAM_BINS = 4096
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Curve(Intensity):
+    """What the curves have in common: one amount, for all channels or one each."""
+
+    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
+        """Return new values for values from 0 to 1; what leaves this range is cut off.
+
+        Args:
+            unit: the values; may be overwritten.
+            amount: the drawn amount.
+            mean: the image's mean, where `needs_mean`.
+        """
+        raise NotImplementedError
+
+    @property
+    def needs_mean(self) -> bool:
+        """Whether the curve depends on the mean of the image."""
+        return False
+
+    def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
+        """Return the amount, or a list with one for each channel."""
+        (name,) = self.range_names()
+        ends = getattr(self, name)
+        if getattr(self, "per_channel", False):
+            return {name: [drawn(rng, ends) for _ in range(channels)]}
+        return {name: drawn(rng, ends)}
+
+    def apply(self, image: Image, amounts: Amounts, rng: np.random.Generator) -> Image:
+        """Return the image after the curve."""
+        (amount,) = amounts.values()
+        low, high = image.value_range
+        mean = 0.0
+        if self.needs_mean:
+            mean = (float(image.array.mean(dtype=np.float64)) - low) / (high - low)
+        if not isinstance(amount, list):
+            return image.with_array(
+                curved(image.array, low, high, lambda unit: self.curve(unit, amount, mean))
+            )
+        result = np.empty_like(image.array)
+        for place, one in zip(channel_places(image), amount, strict=False):
+            result[place] = curved(
+                image.array[place],
+                low,
+                high,
+                lambda unit, one=one: self.curve(unit, one, mean),  # type: ignore[misc]
+            )
+        return image.with_array(result)
+
+
+def curved(
+    array: NDArray[Any], low: float, high: float, curve: Callable[[Floats], Floats]
+) -> NDArray[Any]:
+    """Return an array after a curve over a value range.
+
+    Args:
+        array: any real type and shape.
+        low: the value that the curve knows as 0.
+        high: the value that the curve knows as 1.
+        curve: from values to values; may overwrite what it is given.
+
+    Example:
+        >>> curved(np.array([0, 51, 255], np.uint8), 0, 255, lambda unit: unit**2)
+        array([  0,  10, 255], dtype=uint8)
+    """
+    bits = 8 * array.dtype.itemsize
+    if array.dtype.kind in "iu" and (bits == 8 or (bits == 16 and array.size > 1 << 15)):
+        import cv2
+
+        patterns = np.arange(1 << bits, dtype=f"u{array.dtype.itemsize}")
+        table = _directly(patterns.view(array.dtype), low, high, curve)
+        flat = np.ascontiguousarray(array).view(patterns.dtype).reshape(-1, array.shape[-1])
+        found = cv2.LUT(flat, table.view(patterns.dtype).reshape(1, -1))
+        return np.asarray(found.view(array.dtype).reshape(array.shape))
+    result = np.empty(array.shape, array.dtype)
+    values, out = np.ascontiguousarray(array).reshape(-1), result.reshape(-1)
+    for place in blocks(values.size):
+        out[place] = _directly(values[place], low, high, curve)
+    return result
+
+
+def _directly(
+    values: NDArray[Any], low: float, high: float, curve: Callable[[Floats], Floats]
+) -> NDArray[Any]:
+    kind = working_type(values.dtype)
+    unit = np.clip(values, low, high, dtype=kind)
+    if low:
+        unit -= kind(low)
+    if high - low != 1:
+        unit *= kind(1 / (high - low))
+    unit = curve(unit)
+    if high - low != 1:
+        unit *= kind(high - low)
+    if low:
+        unit += kind(low)
+    # Rounding in float32 must not lead out of the range either.
+    return in_type(np.clip(unit, low, high, out=unit), values.dtype)
+
+
+@dataclass(frozen=True)
+class Add(Curve):
+    """Add a constant.
+
+    Args:
+        value: the range of constants, as parts of the value range.
+        per_channel: a constant of its own for each channel.
+        p: the probability.
+
+    Example:
+        >>> np.asarray(Add(0.2)(Image(np.array([[10, 250]], np.uint8), "yx"), seed=1))
+        array([[ 61, 255]], dtype=uint8)
+    """
+
+    value: tuple[float, float] = (-0.1, 0.1)
+    per_channel: bool = False
+    p: float = 1.0
+
+    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
+        """Return the sum."""
+        unit += unit.dtype.type(amount)
+        return unit
+
+
+@dataclass(frozen=True)
+class Brightness(Curve):
+    """Make the whole image brighter or darker by a constant.
+
+    Args:
+        value: the range of constants, as parts of the value range.
+        p: the probability.
+
+    Example:
+        >>> np.asarray(Brightness(-0.2)(Image(np.array([[10, 250]], np.uint8), "yx"), seed=1))
+        array([[  0, 199]], dtype=uint8)
+    """
+
+    value: tuple[float, float] = (-0.2, 0.2)
+    p: float = 1.0
+
+    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
+        """Return the sum."""
+        unit += unit.dtype.type(amount)
+        return unit
+
+
+@dataclass(frozen=True)
+class Contrast(Curve):
+    """Multiply the distance from the image's mean.
+
+    Args:
+        factor: the range of factors; 0 leaves the mean alone.
+        p: the probability.
+
+    Example:
+        >>> np.asarray(Contrast(2)(Image(np.array([[90, 110]], np.uint8), "yx"), seed=1))
+        array([[ 80, 120]], dtype=uint8)
+    """
+
+    factor: tuple[float, float] = (0.75, 1.25)
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check(factor=0)
+
+    @property
+    def needs_mean(self) -> bool:
+        """It does."""
+        return True
+
+    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
+        """Return the values further from the mean, or nearer to it."""
+        unit *= unit.dtype.type(amount)
+        unit += unit.dtype.type(mean * (1 - amount))
+        return unit
+
+
+@dataclass(frozen=True)
+class Multiply(Curve):
+    """Multiply the distance from the low end of the value range.
+
+    Args:
+        factor: the range of factors.
+        per_channel: a factor of its own for each channel.
+        p: the probability.
+
+    Example:
+        >>> np.asarray(Multiply(2)(Image(np.array([[10, 200]], np.uint8), "yx"), seed=1))
+        array([[ 20, 255]], dtype=uint8)
+    """
+
+    factor: tuple[float, float] = (0.9, 1.1)
+    per_channel: bool = False
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check(factor=0)
+
+    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
+        """Return the multiplied values."""
+        unit *= unit.dtype.type(amount)
+        return unit
+
+
+@dataclass(frozen=True)
+class Invert(Curve):
+    """Turn the value range over: `low + high - value`.
+
+    Args:
+        p: the probability.
+
+    Example:
+        >>> np.asarray(Invert(p=1)(Image(np.array([[10, 200]], np.uint8), "yx"), seed=1))
+        array([[245,  55]], dtype=uint8)
+    """
+
+    p: float = 0.5
+
+    def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
+        """Return nothing: there is nothing to draw."""
+        return {}
+
+    def apply(self, image: Image, amounts: Amounts, rng: np.random.Generator) -> Image:
+        """Return the image turned over."""
+        low, high = image.value_range
+        if image.dtype.kind == "u" and (low, high) == (0, np.iinfo(image.dtype).max):
+            return image.with_array(np.invert(image.array))
+        return image.with_array(curved(image.array, low, high, lambda unit: 1 - unit))
+
+
+@dataclass(frozen=True)
+class GammaContrast(Curve):
+    """Bend the values: `low + width * ((value - low) / width) ** gamma`.
+
+    For uint8 that is the specification's `255 * (I / 255) ** gamma`.
+
+    Args:
+        gamma: the range of exponents.
+        per_channel: an exponent of its own for each channel.
+        p: the probability.
+
+    Example:
+        >>> np.asarray(GammaContrast(2)(Image(np.array([[0, 51, 255]], np.uint8), "yx"), seed=1))
+        array([[  0,  10, 255]], dtype=uint8)
+    """
+
+    gamma: tuple[float, float] = (0.5, 2.0)
+    per_channel: bool = False
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check(gamma=0)
+
+    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
+        """Return the bent values."""
+        return np.power(unit, unit.dtype.type(amount), out=unit)
+
+
+@dataclass(frozen=True)
+class HistogramEqualization(Intensity):
+    """Flatten the histogram: every part of the value range gets as many pixels.
+
+    A value becomes `low + width * (N(<= value) - N(least)) / (N - N(least))`, with N counting
+    pixels, as OpenCV's `equalizeHist`. 8- and 16-bit numbers are counted one by one, others in 4096
+    bins over the value range.
+
+    Args:
+        by_channel: equalise each channel, which changes colours. `False` equalises the luminance
+            of RGB (ITU-R BT.601) and shifts the channels alike.
+        p: the probability.
+
+    Example:
+        >>> image = Image(np.array([[10, 11, 12, 13]], np.uint8), "yx")
+        >>> np.asarray(HistogramEqualization(p=1)(image, seed=1))
+        array([[  0,  85, 170, 255]], dtype=uint8)
+    """
+
+    by_channel: bool = False
+    p: float = 0.5
+
+    def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
+        """Return nothing: there is nothing to draw."""
+        return {}
+
+    def apply(self, image: Image, amounts: Amounts, rng: np.random.Generator) -> Image:
+        """Return the equalised image."""
+        low, high = image.value_range
+        places = channel_places(image)
+        if not self.by_channel and len(places) == 3:
+            kind = working_type(image.dtype)
+            luminance = np.zeros(image.array[places[0]].shape, kind)
+            for place, weight in zip(places, LUMINANCE, strict=True):
+                luminance += image.array[place] * kind(weight)
+            # Colours are counted as finely as grey values are.
+            counted = in_type(luminance, image.dtype)
+            shift = (equalised(counted, low, high).astype(kind) - counted)[..., None]
+            shift = np.moveaxis(shift, -1, image.axes.index("c"))
+            moved = np.clip(image.array + shift, low, high)
+            return image.with_array(in_type(moved, image.dtype))
+        result = np.empty_like(image.array)
+        for place in places:
+            result[place] = equalised(image.array[place], low, high)
+        return image.with_array(result)
+
+
+def equalised(array: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """Return an array with a flat histogram over a value range.
+
+    Example:
+        >>> equalised(np.array([1.0, 1.5, 2.0]), 0, 10).round()
+        array([ 0.,  5., 10.])
+    """
+
+    if array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
+        first, last = int(np.iinfo(array.dtype).min), int(np.iinfo(array.dtype).max)
+        bins, start, step = last - first + 1, float(first), 1.0
+        held = np.bincount(array.reshape(-1).astype(np.intp) - first, minlength=bins)
+    else:
+        bins, start, step = HISTOGRAM_BINS, low, (high - low) / HISTOGRAM_BINS
+        finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+        values = np.clip(finite, low, high, dtype=working_type(array.dtype))
+        held, _ = np.histogram(values, bins, (low, high))
+    ranks = np.cumsum(held)
+    least = ranks[np.flatnonzero(held)[:1]]
+    if not least.size or least[0] == ranks[-1]:
+        return array.copy()
+    table = np.maximum((ranks - least) / (ranks[-1] - least), 0)
+
+    def curve(unit: Floats) -> Floats:
+        places = (unit * ((high - low) / step) + (low - start) / step + 1e-3).astype(np.intp)
+        return np.asarray(table[np.minimum(places, bins - 1)].astype(unit.dtype))
+
+    return curved(array, low, high, curve)

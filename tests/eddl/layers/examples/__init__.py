@@ -1,0 +1,11 @@
+"""Examples of every layer, a file a family."""
+
+from . import elements, sequences, shapes, windows
+from .example import Example
+
+EXAMPLES: list[Example] = [
+    *windows.EXAMPLES,
+    *elements.EXAMPLES,
+    *shapes.EXAMPLES,
+    *sequences.EXAMPLES,
+]
