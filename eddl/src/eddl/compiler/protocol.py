@@ -116,6 +116,7 @@ class Backend(Protocol):
     max_slab: int
     accumulates: bool
     """Whether its convolutions can add to what is there."""
+    precisions: tuple[str, ...]
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """The patterns that may begin at a node, longest first."""
