@@ -1,4 +1,4 @@
-"""How fast are images read and written, against nibabel, SimpleITK, Pillow and OpenCV?
+"""How fast are images read and written, against nibabel, SimpleITK, pydicom, Pillow and OpenCV?
 
 Prints one JSON object: the median seconds of each, taken in turn so that all see the same load, and
 ecvl's over that of the fastest other. Reading ends when the values have been summed.
@@ -7,6 +7,7 @@ ecvl's over that of the fastest other. Reading ends when the values have been su
 """
 
 import argparse
+import copy
 import json
 import statistics
 import tempfile
@@ -18,8 +19,12 @@ from typing import Any
 import cv2
 import nibabel
 import numpy as np
+import pydicom
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from PIL import Image as Pillow
+from pydicom.data import get_testdata_file
+from pydicom.uid import JPEG2000Lossless, generate_uid
 
 import ecvl
 
@@ -139,13 +144,63 @@ def _pictures(folder: Path, rounds: int) -> dict[str, Any]:
     return rows
 
 
+def _write_series(folder: Path, volume: NDArray[np.int16], compress: bool) -> None:
+    """A real CT header, of which what differs from slice to slice is changed."""
+    folder.mkdir()
+    made = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    made.Rows, made.Columns = volume.shape[1:]
+    for number, plane in enumerate(volume):
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        made.InstanceNumber = number + 1
+        made.SliceLocation = -75 + 2 * number
+        made.ImagePositionPatient = [-158.0, -179.0, -75.0 + 2 * number]
+        made.PixelData = plane.tobytes()
+        slice_ = copy.deepcopy(made) if compress else made
+        if compress:
+            slice_.compress(JPEG2000Lossless, generate_instance_uid=False)
+        slice_.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
+
+
+def _series(folder: Path, rounds: int) -> dict[str, Any]:
+    """64 slices of 512×512; pydicom stacks them by name, without any geometry."""
+    volume, rows = _volume((64, 512, 512)).array, {}
+    for name, compress in (("plain", False), ("JPEG 2000", True)):
+        series = folder / name
+        _write_series(series, volume, compress)
+        paths = sorted(series.iterdir())
+
+        def itk(series: Path = series) -> int:
+            reader = sitk.ImageSeriesReader()
+            reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
+            found = reader.Execute()
+            return _sum(sitk.GetArrayViewFromImage(found))
+
+        actions: dict[str, Action] = {
+            "ecvl": lambda series=series: _sum(ecvl.read(series)),
+            "SimpleITK": itk,
+            "pydicom": lambda paths=paths: _sum(
+                np.stack([pydicom.dcmread(path).pixel_array for path in paths])
+            ),
+        }
+        try:
+            from monai.transforms import LoadImage
+
+            load = LoadImage(image_only=True)
+            actions["MONAI"] = lambda series=series, load=load: _sum(load(str(series)))
+        except ImportError:
+            pass
+        rows[f"read DICOM folder, {name}"] = _medians(actions, max(3, rounds // 2))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        rows = _volumes(Path(folder), rounds) | _pictures(Path(folder), rounds)
+        rows = _series(Path(folder), rounds) | _volumes(Path(folder), rounds)
+        rows |= _pictures(Path(folder), rounds)
     print(json.dumps({"rounds": rounds, "rows": rows}, indent=1))
 
 

@@ -200,6 +200,8 @@ SEEDS: dict[str, Seed] = {
     "dicom implicit": _dicom("MR_small_implicit.dcm"),
     "dicom deflated": _dicom("image_dfl.dcm"),
     "dicom structures": _dicom("rtstruct.dcm"),
+    "dicom jpeg lossless": _dicom("SC_rgb_jpeg_gdcm.dcm"),
+    "dicom dose": _dicom("rtdose.dcm"),
     "dicom colour": _dicom("SC_rgb_small_odd.dcm"),
     "dicom jpeg": _dicom("SC_rgb_small_odd_jpeg.dcm"),
     "dicom jpeg lines": _dicom("SC_rgb_jpeg_dcmtk.dcm"),
