@@ -1,4 +1,4 @@
-"""Values in at most sixteen bits, and how far they come back off: all that CT and MR images hold."""
+"""Values in at most sixteen bits, and how far they come back off: what CT and MR images hold."""
 
 from dataclasses import dataclass
 from typing import Any
