@@ -60,6 +60,11 @@ def _sum(values: Any) -> int:
     return int(array.sum(dtype=np.int64 if array.dtype.kind in "iu" else np.float64))
 
 
+def _by_sitk(path: str) -> int:
+    image = sitk.ReadImage(path)  # the view below does not keep it alive
+    return _sum(sitk.GetArrayViewFromImage(image))
+
+
 def _volumes(folder: Path, rounds: int) -> dict[str, Any]:
     image = _volume()
     labels = image.replace(array=(image.array > 100).astype(np.uint8), kind="labels")
@@ -73,9 +78,7 @@ def _volumes(folder: Path, rounds: int) -> dict[str, Any]:
                 {
                     "ecvl": lambda path=path: _sum(ecvl.read(path)),
                     "nibabel": lambda path=path: _sum(nibabel.load(path).dataobj),
-                    "SimpleITK": lambda path=path: _sum(
-                        sitk.GetArrayViewFromImage(sitk.ReadImage(path))
-                    ),
+                    "SimpleITK": lambda path=path: _by_sitk(path),
                 },
                 rounds,
             )
@@ -85,9 +88,7 @@ def _volumes(folder: Path, rounds: int) -> dict[str, Any]:
         rows[f"read int16{suffix}"] = _medians(
             {
                 "ecvl": lambda path=path: _sum(ecvl.read(path)),
-                "SimpleITK": lambda path=path: _sum(
-                    sitk.GetArrayViewFromImage(sitk.ReadImage(path))
-                ),
+                "SimpleITK": lambda path=path: _by_sitk(path),
             },
             rounds,
         )

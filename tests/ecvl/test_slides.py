@@ -120,6 +120,15 @@ def test_thumbnail_mask_and_tiles(pyramid: Path) -> None:
             next(iter(slide.tiles(10, overlap=10)))
 
 
+def test_the_command_line_knows_slides(pyramid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ecvl.command import main
+
+    assert main(["info", str(pyramid)]) == 0
+    said = capsys.readouterr().out
+    assert "600×900×3 (yxc)" in said
+    assert "[150, 225]" in said
+
+
 def test_what_is_no_slide_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.svs").write_text("nothing")
     with pytest.raises(FormatError, match=r"a\.svs.*no slide"):

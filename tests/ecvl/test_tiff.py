@@ -79,6 +79,14 @@ def test_white_is_zero_is_turned(tmp_path: Path) -> None:
         assert np.array_equal(ecvl.read(tmp_path / "a.tif", raw=True), values)
 
 
+def test_grey_with_alpha(tmp_path: Path) -> None:
+    both = np.stack([GREY, 255 - GREY], -1)
+    Pillow.fromarray(both, "LA").save(tmp_path / "a.tif")
+    for options, expected in (({}, GREY), ({"alpha": "keep"}, both)):
+        assert np.array_equal(ecvl.read(tmp_path / "a.tif", **options), expected)
+    assert ecvl.info(tmp_path / "a.tif").shape == GREY.shape
+
+
 def test_planar_colour(tmp_path: Path) -> None:
     values = np.moveaxis(COLOUR, -1, 0)
     tifffile.imwrite(
@@ -136,12 +144,18 @@ def test_everything_of_an_image_comes_back(volume: Any, tmp_path: Path) -> None:
     assert np.array_equal(back.affine, image.affine)
     assert np.array_equal(tifffile.imread(tmp_path / "a.tif"), image)
     with pytest.raises(KindError, match="int64"):
-        ecvl.write(tmp_path / "b.tif", image.replace(array=image.array.astype(np.int64)))
+        ecvl.write(tmp_path / "b.tif", Image(np.zeros((2, 2), np.int64), "yx"))
     with pytest.raises(FormatError, match="end in yx"):
         ecvl.write(tmp_path / "b.tif", Image(np.zeros((2, 3, 4)), "ycx"))
     with pytest.raises(ParameterError, match="deflate"):
         ecvl.write(tmp_path / "b.tif", image, compression="zip")
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_labels_of_64_bits_are_written_small(tmp_path: Path) -> None:
+    labels = Image(np.array([[0, 70_000]]), "yx", kind="labels")
+    assert ecvl.write(tmp_path / "a.tif", labels) == 0
+    assert np.array_equal(ecvl.read(tmp_path / "a.tif"), labels)
 
 
 def test_other_files_that_a_document_names_are_not_opened(tmp_path: Path) -> None:

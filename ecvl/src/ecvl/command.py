@@ -56,7 +56,10 @@ def described(path: str, **options: Any) -> dict[str, Any]:
     """
     import ecvl
 
-    found = ecvl.info(path, **options)
+    try:
+        found = ecvl.info(path, **options)
+    except ecvl.FormatError as error:
+        return _slide(path, error)
     said: dict[str, Any] = {
         "format": found.format,
         "kind": found.kind,
@@ -70,6 +73,32 @@ def described(path: str, **options: Any) -> dict[str, Any]:
     if found.time_step is not None:
         said["time_step"] = found.time_step
     return said | {"details": dict(found.details)}
+
+
+def _slide(path: str, why: Exception) -> dict[str, Any]:
+    """What is said of a slide, which is no image; `why` where it is no slide either."""
+    import ecvl
+
+    try:
+        with ecvl.open_slide(path) as slide:
+            first = slide.levels[0]
+            return {
+                "format": "slide",
+                "kind": "image",
+                "axes": first.axes,
+                "shape": list(first.shape),
+                "dtype": "uint8",
+                "spacing": list(first.spacing),
+                "orientation": first.orientation,
+                "affine": first.affine.tolist(),
+                "details": {
+                    "levels": [list(level.shape[:2]) for level in slide.levels],
+                    "mpp": list(slide.mpp) if slide.mpp else None,
+                    **slide.meta["common"],
+                },
+            }
+    except ecvl.EcvlError:
+        raise why from None
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from ecvl.errors import KindError, ParameterError
 from ecvl.image import Image
@@ -192,9 +193,28 @@ def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.G
         >>> generator(1, 0, 0, 0).random() == generator(1, 0, 0, 0).random()
         True
     """
-    key = np.array([seed, epoch], np.uint64)
-    counter = np.array([0, 0, sample, operation], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+    return np.random.Generator(philox((seed, epoch), (sample, operation)))
+
+
+class _Key(ISeedSequence):
+    """A key as it is. Given in another way, Philox asks the system for entropy and drops it."""
+
+    def __init__(self, key: tuple[int, int]) -> None:
+        self._key = np.array(key, np.uint64)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> Any:
+        return self._key
+
+
+def philox(key: tuple[int, int], counter: tuple[int, int]) -> np.random.Philox:
+    """Return NumPy's Philox of a key, with the upper half of its counter given.
+
+    Example:
+        >>> philox((1, 2), (3, 4)).random_raw() == philox((1, 2), (3, 4)).random_raw()
+        True
+    """
+    given: Any = _Key(key)
+    return np.random.Philox(given, counter=np.array([0, 0, *counter], np.uint64))
 
 
 def drawn(rng: np.random.Generator, ends: tuple[float, float]) -> float:

@@ -60,9 +60,15 @@ class Noise(Intensity):
         result = np.empty_like(image.array)
         flat, out = image.array.reshape(-1), result.reshape(-1)
         for place in blocks(flat.size):
-            values = flat[place].astype(kind)
+            if kind == image.dtype:
+                values = out[place]
+                values[...] = flat[place]
+            else:
+                values = flat[place].astype(kind)
             self.add(values, amount, high - low, source)
-            out[place] = in_type(np.clip(values, low, high, out=values), image.dtype)
+            np.clip(values, low, high, out=values)
+            if kind != image.dtype:
+                out[place] = in_type(values, image.dtype)
         return image.with_array(result)
 
 
