@@ -23,14 +23,15 @@ from ecvl.process.volumes import (
     each_volume,
     from_sitk,
     in_voxels,
+    is_real,
     odd_sizes,
     require_straight,
     separated,
     to_sitk,
 )
-from ecvl.serial import is_number
 
 MOST_TAPS = 1 << 16
+WIDEST_BILATERAL = 100
 
 
 @processing("image", "image")
@@ -131,9 +132,13 @@ def bilateral(
     sigmas = in_voxels(sigma, image, unit, "sigma")
     if min(sigmas[3 - len(image.spatial_axes) :]) <= 0:
         raise ParameterError(f"expected sigma above 0, received {sigma!r}")
+    if max(sigmas) > WIDEST_BILATERAL:
+        raise ParameterError(
+            f"expected sigma of at most {WIDEST_BILATERAL} voxels, received {max(sigmas):.6g}"
+        )
     low, high = image.value_range
     width = (high - low) / 10 if range_sigma is None else range_sigma
-    if not is_number(width) or width < 0 or (range_sigma is not None and width == 0):
+    if not is_real(width) or width < 0 or (range_sigma is not None and width == 0):
         raise ParameterError(f"expected range_sigma above 0, received {range_sigma!r}")
 
     def blurred(volume: Volume) -> Volume:
@@ -188,7 +193,7 @@ def anisotropic(
     require_straight(image, "diffusion")
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
         raise ParameterError(f"expected iterations as a whole number from 0, got {iterations!r}")
-    if not is_number(conductance) or conductance <= 0:
+    if not is_real(conductance) or conductance <= 0:
         raise ParameterError(f"expected conductance above 0, received {conductance!r}")
     if method not in ("curvature", "gradient"):
         raise ParameterError(f"expected method 'curvature' or 'gradient', received {method!r}")

@@ -19,8 +19,7 @@ from ecvl.image import Image, require_kind
 from ecvl.process.colour import convert_colour, unit_ends
 from ecvl.process.pull import in_type
 from ecvl.process.registry import processing
-from ecvl.process.volumes import mask_of
-from ecvl.serial import is_number
+from ecvl.process.volumes import checked_dtype, is_real, mask_of
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +94,7 @@ def combine_stains(
     """
     require_kind(amounts, "image", "combine_stains")
     densities = _channels_last(amounts).astype(np.float64) @ _vectors(stains)
-    kind = np.dtype(dtype)
+    kind = checked_dtype(dtype)
     white = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
     # More than a hundred steps of darkness are black in any type.
     values = np.clip(10.0 ** -np.clip(densities, -1, 100), 0, 1) * white
@@ -309,7 +308,7 @@ class StainStandard:
 
 def _rows(rows: Any) -> tuple[tuple[float, ...], ...]:
     if not isinstance(rows, list | tuple) or not all(
-        isinstance(row, list | tuple) and len(row) <= 3 and all(map(is_number, row)) for row in rows
+        isinstance(row, list | tuple) and len(row) <= 3 and all(map(is_real, row)) for row in rows
     ):
         raise ParameterError("expected lists of finite numbers in a stain standard")
     return tuple(tuple(map(float, row)) for row in rows)
