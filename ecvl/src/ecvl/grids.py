@@ -75,15 +75,26 @@ def is_index_operation(matrix: Affine, shape: Sequence[int], tolerance: float = 
         >>> is_index_operation(np.diag([1.0, 1.0, 1.25, 1.0]), (4, 4, 4)) is None
         True
     """
-    nearest = np.rint(matrix)
-    if (np.abs(nearest[:3, :3]).sum(axis=0) != 1).any() or (
-        np.abs(nearest[:3, :3]).sum(axis=1) != 1
-    ).any():
-        return None
-    reach = np.array([*(size - 1 for size in reversed(shape)), 1.0])
-    if (np.abs(matrix - nearest)[:3] @ reach).max() > tolerance:
-        return None
-    return 0 if np.array_equal(nearest, np.eye(4)) else 1
+    reach = [size - 1 for size in reversed(shape)]
+    taken, same = 0, True
+    # Plain numbers: NumPy would take longer to start than this takes to finish.
+    for axis, row in enumerate(matrix.tolist()[:3]):
+        offset = row[3] - round(row[3])
+        least = most = offset
+        same &= round(row[3]) == 0
+        others = 0
+        for other, size in enumerate(reach):
+            nearest = round(row[other])
+            if nearest:
+                if abs(nearest) != 1 or others or taken >> other & 1:
+                    return None
+                others, taken = 1, taken | 1 << other
+                same &= nearest == 1 and other == axis
+            beside = (row[other] - nearest) * size
+            least, most = least + min(beside, 0.0), most + max(beside, 0.0)
+        if not others or max(-least, most) > tolerance:
+            return None
+    return 0 if same else 1
 
 
 def reoriented(grid: Grid, orientation: str) -> Change:

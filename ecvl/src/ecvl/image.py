@@ -188,11 +188,17 @@ class Image(Placed):
             raise ParameterError(f"expected names among {', '.join(kept)}, received {unknown}")
         return type(self)(**kept | changes)
 
-    def with_array(self, array: NDArray[Any]) -> Self:
-        """Return the image with other pixels of the same shape, all else as it is.
+    def with_array(
+        self,
+        array: NDArray[Any],
+        affine: Affine | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> Self:
+        """Return the image with other pixels, and on another grid where an affine is given.
 
-        Quicker than `replace`, for nothing is checked: the array must be in C order, in native byte
-        order and of a type that images have.
+        Quicker than `replace` and `regridded`, for nothing is checked: the array must be in C
+        order, in native byte order and of a type that images have, the affine float64 and
+        invertible. Its value range is given, or kept where it was given.
 
         Example:
             >>> import numpy as np
@@ -200,11 +206,15 @@ class Image(Placed):
             array([[1., 1.]])
         """
         result = object.__new__(type(self))
-        for name in self.__slots__:
-            setattr(result, name, getattr(self, name))
-        result._array = array
+        result._array, result._axes, result._kind = array, self._axes, self._kind
+        result._affine, result.meta = self._affine, dict(self.meta)
+        if affine is not None:
+            affine.flags.writeable = False
+            result._affine = affine
+            result.meta.pop("slices", None)
+        result._label_names = self._label_names
+        result._given_range = self._given_range if value_range is None else value_range
         result._own_range = None
-        result.meta = dict(self.meta)
         return result
 
     def regridded(self, array: NDArray[Any], affine: Affine) -> Self:
@@ -250,6 +260,11 @@ def require_kind(image: Any, kind: Kind | None, function: str) -> None:
         ecvl.errors.KindError: window takes an ecvl.Image, received int; ...
     """
     if not isinstance(image, Image):
+        if isinstance(image, Placed):
+            raise KindError(
+                f"{function} takes an ecvl.Image, received {type(image).__name__}; decode it or a "
+                "part of it first: lazy.load() or lazy[40:60]"
+            )
         raise KindError(
             f"{function} takes an ecvl.Image, received {type(image).__name__}; make one with "
             "ecvl.read(path) or ecvl.Image(array, axes=...)"

@@ -160,7 +160,8 @@ def test_type_shape_range_and_input_stay(name: str, dtype: str, axes: str) -> No
 def test_results_saturate_in_a_given_range(name: str, dtype: str) -> None:
     image = picture("yxc", dtype, value_range=(20.5, 60.5))
     array = ALL[name](image, seed=1).array
-    if name not in ("AverageBlur", "ChannelShuffle", "GaussianBlur", "MedianBlur"):
+    # Means of values outside the range are none of these' business.
+    if name not in ("AverageBlur", "ChannelShuffle", "GaussianBlur", "LowResolution", "MedianBlur"):
         kept = array[array != image.array]
         assert kept.min() >= 20 and kept.max() <= 61
 

@@ -127,6 +127,23 @@ def test_a_warp_is_scipys(dtype: str, flat: bool, tilt: float) -> None:
     assert (moved.reshape(-1) != expected).mean() < 1e-3
 
 
+@pytest.mark.parametrize("lean", [0.0, 0.3])
+@pytest.mark.parametrize("fill", ["edge", -7.0])
+def test_level_slices_are_blended_first(lean: float, fill: Any) -> None:
+    rng = np.random.default_rng(3)
+    image = Image(rng.normal(size=(6, 18, 20)).astype(np.float32), "zyx")
+    matrix = _turn()
+    matrix[2, 2:] = 0.83, -0.61
+    matrix[:2, 3] += 0.0137, 0.0271
+    matrix[0, 2] = lean
+    ours = pull(image, Grid((9, 17, 19), np.eye(4)), matrix, fill).array
+    # Ever so little tilted, it takes the other way.
+    tilted = matrix.copy()
+    tilted[2, 0] = 1e-9
+    theirs = pull(image, Grid((9, 17, 19), np.eye(4)), tilted, fill).array
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
 def test_tall_volumes_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     image = Image(rng.normal(size=(9, 16, 20)).astype(np.float32), "zyx")

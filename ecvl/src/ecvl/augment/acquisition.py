@@ -313,8 +313,9 @@ class LowResolution(Intensity):
 
 
 def _finished(image: Image, values: Array) -> Image:
-    low, high = image.value_range
-    return image.with_array(in_type(np.clip(values, low, high), image.dtype))
+    if values.dtype.kind == "f":
+        np.clip(values, *image.value_range, out=values)
+    return image.with_array(in_type(values, image.dtype))
 
 
 def _places(size: int) -> NDArray[np.float64]:

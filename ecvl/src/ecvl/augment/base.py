@@ -9,10 +9,12 @@ Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from ecvl.errors import KindError, ParameterError
 from ecvl.image import Image
@@ -153,11 +155,7 @@ class Operation(Augmentation):
             >>> CoarseDropout.range_names()
             ('amount', 'size')
         """
-        return tuple(
-            field.name
-            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-            if field.type == tuple[float, float]
-        )
+        return _range_names(cls)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         self._check()
@@ -182,6 +180,12 @@ class Operation(Augmentation):
         object.__setattr__(self, "p", float(self.p))
 
 
+@functools.cache
+def _range_names(cls: Any) -> tuple[str, ...]:
+    fields = dataclasses.fields(cls)
+    return tuple(field.name for field in fields if field.type == tuple[float, float])
+
+
 def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.Generator:
     """Return the random numbers of one operation on one sample, the same on every machine.
 
@@ -189,9 +193,28 @@ def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.G
         >>> generator(1, 0, 0, 0).random() == generator(1, 0, 0, 0).random()
         True
     """
-    key = np.array([seed, epoch], np.uint64)
-    counter = np.array([0, 0, sample, operation], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+    return np.random.Generator(philox((seed, epoch), (sample, operation)))
+
+
+class _Key(ISeedSequence):
+    """A key as it is. Given in another way, Philox asks the system for entropy and drops it."""
+
+    def __init__(self, key: tuple[int, int]) -> None:
+        self._key = np.array(key, np.uint64)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> Any:
+        return self._key
+
+
+def philox(key: tuple[int, int], counter: tuple[int, int]) -> np.random.Philox:
+    """Return NumPy's Philox of a key, with the upper half of its counter given.
+
+    Example:
+        >>> philox((1, 2), (3, 4)).random_raw() == philox((1, 2), (3, 4)).random_raw()
+        True
+    """
+    given: Any = _Key(key)
+    return np.random.Philox(given, counter=np.array([0, 0, *counter], np.uint64))
 
 
 def drawn(rng: np.random.Generator, ends: tuple[float, float]) -> float:

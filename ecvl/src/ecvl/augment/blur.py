@@ -89,9 +89,11 @@ class AverageBlur(Intensity):
             image.axes,
             lambda plane: cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE),
         )
-        low, high = image.value_range
-        # A running sum in float32 may end a little outside.
-        return image.with_array(in_type(np.clip(values, low, high), image.dtype))
+        if values.dtype.kind == "f":
+            # A running sum in float32 may end a little outside.
+            low, high = image.value_range
+            np.clip(values, low, high, out=values)
+        return image.with_array(in_type(values, image.dtype))
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ class MedianBlur(Intensity):
 def _gaussian(plane: Array, sigmas: list[float]) -> Array:
     import cv2
 
-    sides = [2 * int(np.ceil(GAUSSIAN_REACH * sigma)) + 1 for sigma in sigmas]
+    # Weights of 8 bits end at three deviations.
+    reach = 3 if plane.dtype == np.uint8 else GAUSSIAN_REACH
+    sides = [2 * int(np.ceil(reach * sigma)) + 1 for sigma in sigmas]
     y, x = (sigma if sigma >= LEAST_SIGMA else 0 for sigma in sigmas)
     if not x and not y:
         return plane.copy()

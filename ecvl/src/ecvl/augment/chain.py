@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.affines import Affine
-from ecvl.augment.spatial import Drawn, Scene, Spatial
+from ecvl.augment.spatial import Scene, Sizes, Spatial
 from ecvl.errors import GeometryError
 from ecvl.grids import Grid
 from ecvl.image import Image
@@ -33,18 +33,18 @@ class Chain:
     def __init__(self, images: list[Image]) -> None:
         self.images = images
         self.bends: list[Bend] = []
-        self._spatial_axes = min((image.spatial_axes for image in images), key=len)
         self._stages: list[Affine | Field] = []
         self._fills: list[Fill] = []
-        self._shape = images[0].grid.shape
+        self._shape: Sizes | None = None
 
     def add(self, operation: Spatial, rng: np.random.Generator) -> dict[str, Any] | None:
         """Take one more operation in, and return what it drew, or `None` if nothing is done."""
         grid = self._grid()
-        drawn = operation.draw(rng, Scene(grid, self._spatial_axes, self._find))
+        axes = min((image.spatial_axes for image in self.images), key=len)
+        drawn = operation.draw(rng, Scene(grid, axes, self._find))
         if drawn is None:
             return None
-        if operation.interpolates or _reaches_outside(drawn, grid):
+        if operation.interpolates or drawn.reaches_outside:
             if self._fills and operation.filling not in self._fills:
                 self.carry_out()
             self._fills = [operation.filling]
@@ -57,21 +57,23 @@ class Chain:
         """Move the voxels."""
         if not self._stages:
             return
-        grid, way = self._grid(), composed(self._stages, self._shape)
+        grid = self._grid()
+        way = composed(self._stages, grid.shape)
         if way.field is not None:
             self.bends.append(Bend(self.images[0].grid, grid, way))
         fill = self._fills[0] if self._fills else None
         self.images = [
             pull(image, grid, way.matrix, fill, field=way.field) for image in self.images
         ]
-        self._stages, self._fills = [], []
+        self._stages, self._fills, self._shape = [], [], None
 
     def _grid(self) -> Grid:
-        affine = self.images[0].affine
+        image = self.images[0]
+        affine = image.affine
         for stage in self._stages:
             if not isinstance(stage, Field):
                 affine = affine @ stage
-        return Grid(self._shape, affine)
+        return Grid(self._shape or image.grid.shape, affine)
 
     def _find(
         self, values: tuple[int, ...], rng: np.random.Generator
@@ -91,13 +93,4 @@ class Chain:
             float(index[labels.axes.index(letter)]) if letter in labels.axes else 0.0
             for letter in "xyz"
         ]
-        return np.asarray(composed(self._stages, self._shape).sources([here])[0])
-
-
-def _reaches_outside(drawn: Drawn, grid: Grid) -> bool:
-    """Whether a stage asks for voxels beyond the grid."""
-    if drawn.shape is None or isinstance(drawn.stage, Field):
-        return False
-    corners = np.array([[0, 0, 0, 1], [*(n - 1 for n in drawn.shape[::-1]), 1]], float)
-    places = corners @ drawn.stage[:3].T
-    return bool((places < -0.5).any() or (places > np.array(grid.shape[::-1]) - 0.5).any())
+        return np.asarray(composed(self._stages, self._grid().shape).sources([here])[0])

@@ -42,7 +42,8 @@ class CutOut(IndexOperation):
         matrix = np.eye(4)
         matrix[:3, 3] = starts[::-1]
         count = len(scene.spatial_axes)
-        return Drawn(matrix, {"start": starts[3 - count :]}, (z, y, x))
+        padded = min(starts) < 0
+        return Drawn(matrix, {"start": starts[3 - count :]}, (z, y, x), padded)
 
     def _check_size(self) -> None:
         size: Any = getattr(self, "size", None)

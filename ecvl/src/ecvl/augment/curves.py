@@ -3,6 +3,8 @@
 On whole numbers of at most 16 bits the curve becomes a table that is looked up.
 """
 
+import functools
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +55,7 @@ class Curve(Intensity):
         low, high = image.value_range
         mean = 0.0
         if self.needs_mean:
-            mean = (float(image.array.mean(dtype=np.float64)) - low) / (high - low)
+            mean = (_mean(image.array) - low) / (high - low)
         if not isinstance(amount, list):
             return image.with_array(
                 curved(image.array, low, high, lambda unit: self.curve(unit, amount, mean))
@@ -67,6 +69,15 @@ class Curve(Intensity):
                 lambda unit, one=one: self.curve(unit, one, mean),  # type: ignore[misc]
             )
         return image.with_array(result)
+
+
+def _mean(array: NDArray[Any]) -> float:
+    import cv2
+
+    if (array.dtype.itemsize > 2 and array.dtype != np.float32) or array.dtype == np.float16:
+        return float(array.mean(dtype=np.float64))
+    # OpenCV sums in float64 too, without converting first.
+    return float(cv2.mean(array.reshape(1, -1))[0])
 
 
 def curved(
@@ -86,25 +97,60 @@ def curved(
     """
     bits = 8 * array.dtype.itemsize
     if array.dtype.kind in "iu" and (bits == 8 or (bits == 16 and array.size > 1 << 15)):
-        import cv2
-
         patterns = np.arange(1 << bits, dtype=f"u{array.dtype.itemsize}")
         table = _directly(patterns.view(array.dtype), low, high, curve)
-        flat = np.ascontiguousarray(array).view(patterns.dtype).reshape(-1, array.shape[-1])
-        found = cv2.LUT(flat, table.view(patterns.dtype).reshape(1, -1))
-        return np.asarray(found.view(array.dtype).reshape(array.shape))
+        return looked_up(array, table)
     result = np.empty(array.shape, array.dtype)
     values, out = np.ascontiguousarray(array).reshape(-1), result.reshape(-1)
     for place in blocks(values.size):
-        out[place] = _directly(values[place], low, high, curve)
+        found = _directly(values[place], low, high, curve, out[place])
+        if found.base is not result:
+            out[place] = found
     return result
 
 
+def looked_up(array: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+    """Return what a table of 2**8 or 2**16 entries says of each bit pattern of an array.
+
+    Example:
+        >>> looked_up(np.array([[1, 3]], np.uint8), np.arange(256, dtype=np.uint8)[::-1])
+        array([[254, 252]], dtype=uint8)
+    """
+    import cv2
+
+    words, bits = np.ascontiguousarray(table), np.dtype(f"u{array.dtype.itemsize}")
+    if array.dtype.itemsize == 1 and (translate := _translate()) is not None:
+        result = array.copy(order="C")
+        translate(result.reshape(-1).view(bits).data, words.view(bits).data, True)
+        return result
+    flat = np.ascontiguousarray(array).view(bits).reshape(1, -1)
+    found = np.asarray(cv2.LUT(flat, words.view(bits).reshape(1, -1)))
+    return found.view(array.dtype).reshape(array.shape)
+
+
+@functools.cache
+def _translate() -> Callable[[memoryview, memoryview, bool], Any] | None:
+    """Return StringZilla's look-up in tables of 8 bits, eight times as quick, where installed."""
+    try:
+        translate = importlib.import_module("stringzilla").translate
+    except ImportError:
+        return None
+    return lambda values, table, inplace: translate(values, table, inplace=inplace)
+
+
 def _directly(
-    values: NDArray[Any], low: float, high: float, curve: Callable[[Floats], Floats]
+    values: NDArray[Any],
+    low: float,
+    high: float,
+    curve: Callable[[Floats], Floats],
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
+    """Return values after the curve, in `out` if they are computed in its type."""
     kind = working_type(values.dtype)
-    unit = np.clip(values, low, high, dtype=kind)
+    if out is not None and out.dtype == kind:
+        unit = np.clip(values, low, high, out=out)
+    else:
+        unit = np.clip(values, low, high, dtype=kind)
     if low:
         unit -= kind(low)
     if high - low != 1:
@@ -307,6 +353,8 @@ class HistogramEqualization(Intensity):
         low, high = image.value_range
         places = channel_places(image)
         if not self.by_channel and len(places) == 3:
+            if image.dtype == np.uint8 and (low, high) == (0, 255) and image.axes[-1] == "c":
+                return image.with_array(_equalised_colours(image.array))
             kind = working_type(image.dtype)
             luminance = np.zeros(image.array[places[0]].shape, kind)
             for place, weight in zip(places, LUMINANCE, strict=True):
@@ -321,6 +369,14 @@ class HistogramEqualization(Intensity):
         for place in places:
             result[place] = equalised(image.array[place], low, high)
         return image.with_array(result)
+
+
+def _equalised_colours(array: NDArray[np.uint8]) -> NDArray[Any]:
+    import cv2
+
+    split = cv2.cvtColor(array.reshape(-1, *array.shape[-2:]), cv2.COLOR_RGB2YCrCb)
+    cv2.insertChannel(cv2.equalizeHist(cv2.extractChannel(split, 0)), split, 0)
+    return np.asarray(cv2.cvtColor(split, cv2.COLOR_YCrCb2RGB).reshape(array.shape))
 
 
 def equalised(array: NDArray[Any], low: float, high: float) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ecvl.augment.intensity import Amounts, Intensity, shape_drawn
 from ecvl.augment.randoms import Source
 from ecvl.image import Image
+from ecvl.process.planes import MOST_CHANNELS
 from ecvl.process.pull import in_type
 
 
@@ -35,8 +36,25 @@ class Replacement(Intensity):
 
 
 def put(result: NDArray[Any], chosen: NDArray[np.bool_], value: Any) -> None:
-    """Write a value where pixels are chosen; a last or first axis of one stands for all of it."""
-    np.copyto(result, value, where=chosen)
+    """Write a value where pixels are chosen; a last or first axis of one stands for all of it.
+
+    Example:
+        >>> array = np.zeros((1, 2, 3), np.uint8)
+        >>> put(array, np.array([[[True], [False]]]), 9)
+        >>> array.tolist()
+        [[[9, 9, 9], [0, 0, 0]]]
+    """
+    import cv2
+
+    words = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}[result.dtype.itemsize]
+    channels = result.shape[-1] if chosen.shape != result.shape else 1
+    if chosen.size * channels != result.size or channels > MOST_CHANNELS:
+        np.copyto(result, value, where=chosen)
+        return
+    # Only bits are copied, so any type of the size will do.
+    pixels = result.view(words).reshape(1, -1, channels)
+    stamp = np.full_like(pixels, np.array(value, result.dtype).view(words))
+    cv2.copyTo(stamp, chosen.view(np.uint8).reshape(1, -1), pixels)
 
 
 @dataclass(frozen=True)
@@ -122,10 +140,8 @@ class SaltAndPepper(Dropout):
         self, amount: float, count: int, source: Source
     ) -> list[tuple[NDArray[np.bool_], bool]]:
         """Return the pixels that go dark and those that go bright."""
-        both = source.bernoulli(amount, count)
-        bright = source.bernoulli(0.5, count)
-        bright &= both
-        return [(both, False), (bright, True)]
+        dark, bright = source.either(amount, count)
+        return [(dark, False), (bright, True)]
 
 
 @dataclass(frozen=True)
@@ -228,4 +244,14 @@ class ChannelShuffle(Intensity):
             return image.with_array(image.array.copy())
         axis = image.axes.index("c")
         order = [index for index in amounts["order"] if index < image.shape[axis]]
+        if axis == image.ndim - 1 and image.dtype.itemsize <= 4 and image.dtype != np.float16:
+            import cv2
+
+            pixels = image.array.reshape(1, -1, image.shape[-1])
+            result = np.empty_like(pixels)
+            pairs = [
+                number for pair in zip(order, range(len(order)), strict=True) for number in pair
+            ]
+            cv2.mixChannels([pixels], [result], pairs)
+            return image.with_array(result.reshape(image.shape))
         return image.with_array(np.ascontiguousarray(np.take(image.array, order, axis)))

@@ -60,9 +60,15 @@ class Noise(Intensity):
         result = np.empty_like(image.array)
         flat, out = image.array.reshape(-1), result.reshape(-1)
         for place in blocks(flat.size):
-            values = flat[place].astype(kind)
+            if kind == image.dtype:
+                values = out[place]
+                values[...] = flat[place]
+            else:
+                values = flat[place].astype(kind)
             self.add(values, amount, high - low, source)
-            out[place] = in_type(np.clip(values, low, high, out=values), image.dtype)
+            np.clip(values, low, high, out=values)
+            if kind != image.dtype:
+                out[place] = in_type(values, image.dtype)
         return image.with_array(result)
 
 
@@ -201,7 +207,7 @@ def _sum(image: Image, noise: NDArray[np.int16]) -> NDArray[Any]:
     import cv2
 
     low, high = image.value_range
-    flat = image.array.reshape(-1, image.shape[-1])
+    flat = image.array.reshape(1, -1)
     whole = np.ascontiguousarray(np.broadcast_to(noise, image.shape)).reshape(flat.shape)
     kinds = {"uint8": cv2.CV_8U, "int8": cv2.CV_8S, "uint16": cv2.CV_16U, "int16": cv2.CV_16S}
     result = np.asarray(cv2.add(flat, whole, dtype=kinds[image.dtype.name]))

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecvl.augment.base import philox
+
 BLOCK = 1 << 16
 TABLE_SIZE = 1 << 16
 
@@ -32,14 +34,14 @@ class Source:
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._key = rng.integers(0, 1 << 63, 2, dtype=np.uint64)
+        first, second = rng.integers(0, 1 << 63, 2, dtype=np.uint64).tolist()
+        self._key = first, second
         self._calls = 0
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return `count` words of 64 bits; every call gives further ones."""
         self._calls += 1
-        counter = np.array([0, 0, 0, self._calls], np.uint64)
-        return np.asarray(np.random.Philox(key=self._key, counter=counter).random_raw(count))
+        return np.asarray(philox(self._key, (0, self._calls)).random_raw(count))
 
     def halves(self, count: int) -> NDArray[np.uint16]:
         """Return `count` numbers of 16 bits."""
@@ -62,6 +64,29 @@ class Source:
             found[doubtful] = self._fractions(len(doubtful)) < rest
         return found
 
+    def either(self, chance: float, count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return two sets of `count` places that have none in common, each of half the chance.
+
+        Example:
+            >>> first, second = Source(np.random.Generator(np.random.Philox(1))).either(1, 9)
+            >>> bool((first ^ second).all())
+            True
+        """
+        halves = self.halves(count)
+        step = int(np.floor(chance / 2 * TABLE_SIZE))
+        rest = chance / 2 * TABLE_SIZE - step
+        found = []
+        for numbers in (halves, ~halves):
+            if step >= TABLE_SIZE // 2:
+                chosen = numbers < np.uint16(TABLE_SIZE // 2)
+            else:
+                chosen = numbers < np.uint16(step)
+                if rest:
+                    doubtful = np.flatnonzero(numbers == step)
+                    chosen[doubtful] = self._fractions(len(doubtful)) < rest
+            found.append(chosen)
+        return found[0], found[1]
+
     def choices(
         self, cumulative: NDArray[np.float64], values: NDArray[Any], count: int
     ) -> NDArray[Any]:
@@ -80,12 +105,11 @@ class Source:
         import cv2
 
         last = len(values) - 1
-        edges = np.arange(TABLE_SIZE + 1) / TABLE_SIZE
-        places = np.searchsorted(cumulative, edges, side="right")
-        lowest, highest = places[:-1], np.searchsorted(cumulative, edges[1:], side="left")
-        table = values[np.minimum(lowest, last)]
+        places = np.clip(cumulative[:last] * TABLE_SIZE, 0, TABLE_SIZE)
+        firsts = np.ceil(places).astype(np.intp)
+        table = np.repeat(values, np.diff(firsts, prepend=0, append=TABLE_SIZE))
         unsettled = np.nan if table.dtype == np.float32 else np.int16(-(1 << 15))
-        table[lowest != highest] = unsettled
+        table[firsts[firsts > places] - 1] = unsettled
         halves = self.halves(count)
         word = np.float32 if table.dtype == np.float32 else np.uint16
         found = cv2.LUT(halves.reshape(1, -1), table.view(word).reshape(1, -1))
@@ -105,11 +129,11 @@ class Source:
             size = place.stop - place.start
             pairs = -(-size // 2)
             words = self.words(pairs).view(np.uint32)
-            radius, turn = _open_uniform(words[:pairs]), _open_uniform(words[pairs:])
+            radius, turn = _open_uniform(words[:pairs]), words[pairs:].astype(np.float32)
             np.log(radius, out=radius)
             radius *= np.float32(-2)
             np.sqrt(radius, out=radius)
-            turn *= np.float32(2 * np.pi)
+            turn *= np.float32(2 * np.pi * 2.0**-32)
             values = np.empty(2 * pairs, np.float32)
             np.multiply(radius, np.cos(turn), out=values[:pairs])
             np.multiply(radius, np.sin(turn), out=values[pairs:])
@@ -128,6 +152,8 @@ class Source:
             yield place, values
 
     def _fractions(self, count: int) -> NDArray[np.float64]:
+        if not count:
+            return np.zeros(0)
         return np.asarray((self.words(count) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 

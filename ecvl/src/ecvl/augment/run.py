@@ -30,12 +30,13 @@ def run(augmentation: Augmentation, given: Any, seed: int, epoch: int, number: i
     # The range is settled once: what is filled in or rounded on the way must not move it.
     chain = Chain(
         [
-            image.replace(value_range=image.value_range) if image.kind == "image" else image
+            image.with_array(image.array, value_range=image.value_range)
+            if image.kind == "image" and image.dtype != np.uint8
+            else image
             for image in images
         ]
     )
     history: list[dict[str, Any]] = []
-    sheared = non_orthogonality(images[0].affine) > ORTHOGONAL_TOLERANCE
 
     def streams(stream: int) -> np.random.Generator:
         return generator(seed, epoch, number, stream)
@@ -46,8 +47,8 @@ def run(augmentation: Augmentation, given: Any, seed: int, epoch: int, number: i
             continue
         record: dict[str, Any] | None = None
         if isinstance(operation, Spatial):
-            if sheared and operation.needs_right_angles:
-                _refuse_shear(operation)
+            if operation.needs_right_angles:
+                _require_right_angles(operation, images[0])
             record = chain.add(operation, rng)
             if not augmentation.fuses:
                 chain.carry_out()
@@ -72,11 +73,13 @@ def _sample(given: Sample, chain: Chain, history: list[dict[str, Any]]) -> Sampl
     )
 
 
-def _refuse_shear(operation: Operation) -> None:
-    raise GeometryError(
-        f"{type(operation).__name__} needs voxel axes at right angles, received a sheared affine "
-        "(a tilted series); put it on a straight grid with ecvl.resample(image, like=...) first"
-    )
+def _require_right_angles(operation: Operation, image: Image) -> None:
+    if non_orthogonality(image.affine) > ORTHOGONAL_TOLERANCE:
+        raise GeometryError(
+            f"{type(operation).__name__} needs voxel axes at right angles, received a sheared "
+            "affine (a tilted series); put it on a straight grid with "
+            "ecvl.resample(image, like=...) first"
+        )
 
 
 def _change_intensity(

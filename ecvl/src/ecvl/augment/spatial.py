@@ -49,11 +49,13 @@ class Drawn(NamedTuple):
         stage: from new voxel indices (x, y, z) to old ones.
         record: the numbers that were drawn, plain.
         shape: the new sizes z, y, x; `None` keeps them.
+        reaches_outside: whether it needs the fill, though it does not interpolate.
     """
 
     stage: Affine | Field
     record: dict[str, Any]
     shape: Sizes | None = None
+    reaches_outside: bool = False
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,9 @@ def pull(
             f"expected a grid of at most {MOST_VOXELS:,} voxels, received one of "
             f"{' x '.join(f'{size:,}' for size in grid.shape)}; check the spacing, in mm"
         )
-    flat = "z" not in image.axes
-    if flat and (grid.shape[0] != 1 or not np.allclose(matrix[2], (0, 0, 1, 0), atol=1e-3)):
+    a, b, c, d = matrix[2].tolist()
+    leaves = max(abs(a), abs(b), abs(c - 1), abs(d)) > 1e-3 or grid.shape[0] != 1
+    if "z" not in image.axes and leaves:
         raise GeometryError(
             "expected a 2-D image to stay in its plane, received a grid that leaves it; "
             "give it a z axis first: Image(array[None], axes='zyx')"
@@ -91,7 +92,7 @@ def pull(
         moved = _indexed(image, grid.shape, np.rint(matrix).astype(int), fill)
     else:
         moved = _interpolated(image, grid, Map(matrix, field), fill, method)
-    return image.regridded(moved, grid.affine)
+    return image.with_array(moved, np.array(grid.affine, np.float64))
 
 
 def checked_fill(fill: Any) -> Fill:
@@ -134,15 +135,18 @@ def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         >>> in_type(np.array([-3.0, 1.5, 300.0]), np.dtype(np.uint8))
         array([  0,   2, 255], dtype=uint8)
     """
-    if dtype.kind == "f":
+    if values.dtype == dtype or dtype.kind == "f":
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
     # The largest float below a 64-bit limit, for the limit itself rounds up and would overflow.
     high = float(limits.max)
     if high > limits.max:
         high = float(np.nextafter(high, 0))
-    rounded = np.rint(np.nan_to_num(values))
-    return np.asarray(np.clip(rounded, float(limits.min), high).astype(dtype))
+    rounded = np.asarray(np.rint(values))
+    np.clip(rounded, float(limits.min), high, out=rounded)
+    if rounded.size and np.isnan(rounded.max()):
+        rounded = np.nan_to_num(rounded)
+    return rounded.astype(dtype)
 
 
 def working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
@@ -236,9 +240,19 @@ def copied(view: NDArray[Any]) -> NDArray[Any]:
     """
     channels = view.ndim > 1 and view.shape[-1] <= 4 and view.strides[-1] > 0
     axis = view.ndim - (2 if channels else 1)
-    if view.size < QUICK_SIZE or view.strides[axis] >= 0 or max(view.shape) > 1 << 15:
+    if view.size < QUICK_SIZE or max(view.shape) > 1 << 15:
         return view.copy(order="C")
     import cv2
+
+    if view.ndim == 3 and view.T.flags.c_contiguous and axis == 2:
+        # First z behind the others by OpenCV, then x before y in whole rows.
+        z, y, x = view.T.shape
+        turned = cv2.transpose(view.T.reshape(z, -1)).reshape(y, x, z)
+        return np.ascontiguousarray(turned.swapaxes(0, 1))
+    if axis == 1 and view.swapaxes(0, 1).flags.c_contiguous:
+        return np.asarray(cv2.transpose(view.swapaxes(0, 1))).reshape(view.shape)
+    if view.strides[axis] >= 0:
+        return view.copy(order="C")
 
     forward = np.ascontiguousarray(np.flip(view, axis))
     rows = forward.reshape(-1, *forward.shape[axis:])

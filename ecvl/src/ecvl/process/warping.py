@@ -107,6 +107,9 @@ def warped_volume(volume: Array, new: Shape, way: Map, fill: Any, nearest: bool)
     result = np.empty(new, source.dtype)
     stacked = np.ascontiguousarray(source)
     value = None if fill == "edge" else _value(fill, source.dtype, volume.dtype, nearest)
+    if not slow and not nearest and way.field is None and not way.matrix[2, :2].any():
+        _warp_level(stacked, way.matrix, value, result)
+        return np.asarray(back(result))
     for z in range(new[0]):
         maps = look.slice(z)
         plane = result[z]
@@ -117,6 +120,37 @@ def warped_volume(volume: Array, new: Shape, way: Map, fill: Any, nearest: bool)
         if maps[3] is not None and value is not None:
             np.copyto(plane, value, where=~maps[3])
     return np.asarray(back(result))
+
+
+def _warp_level(stack: Array, matrix: Affine, value: Any, result: Array) -> None:
+    """Fill a volume whose every slice comes from between two old slices, at one height."""
+    import cv2
+
+    depth, height, width = stack.shape
+    inner = matrix[[0, 1]][:, [0, 1, 3]]
+    outside = _outside(inner, (height, width), result.shape[1:])
+    for z, plane in enumerate(result):
+        at = float(matrix[2, 2] * z + matrix[2, 3])
+        if value is not None and not -0.5 <= at < depth - 0.5:
+            plane[...] = value
+            continue
+        at = min(max(at, 0.0), depth - 1.0)
+        below = min(int(at), max(depth - 2, 0))
+        source = stack[below]
+        if at > below:
+            source = cv2.addWeighted(source, 1 - (at - below), stack[below + 1], at - below, 0)
+        if matrix[:2, 2].any():
+            inner[:, 2] = matrix[:2, 2] * z + matrix[:2, 3]
+            outside = _outside(inner, (height, width), result.shape[1:])
+        plane[...] = cv2.warpAffine(
+            source,
+            inner,
+            (result.shape[2], result.shape[1]),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        if value is not None and outside is not None:
+            np.copyto(plane, value, where=outside.view(np.bool_))
 
 
 class _Look:
@@ -132,7 +166,8 @@ class _Look:
         self._field = way.field
         if way.field is not None:
             self._bases = way.field.bases(new)
-            self._coefficients = way.field.coefficients.astype(np.float32)
+            coefficients = way.field.coefficients.astype(np.float32)
+            self._coefficients = coefficients[: 2 if way.field.is_flat else 3]
 
     def slice(self, z: int) -> tuple[Array, Array, Array, Array | None]:
         """Return the old x, y, z of a new slice, and where they are inside, or `None` if all are.
@@ -147,7 +182,7 @@ class _Look:
         if self._field is not None:
             for node in np.flatnonzero(self._bases[0][z]).tolist():
                 weight = self._bases[0][z, node]
-                for index, beside in zip(indices, self._displaced(node), strict=True):
+                for index, beside in zip(indices, self._displaced(node), strict=False):
                     index += beside if weight == 1 else beside * weight
             self._forget(z)
         inside: Array | None = None
