@@ -160,7 +160,7 @@ def clahe(image: Image, clip_limit: float = 2.0, tiles: int | Sequence[int] = 8)
     is interpolated linearly between those of the tiles around it.
 
     Args:
-        image: an image.
+        image: an image; NaN counts as the low end of the value range.
         clip_limit: above 1; the greatest gain of contrast.
         tiles: how many along an axis, one number or one a spatial axis in array order; never
             more than an axis has voxels.
@@ -262,7 +262,8 @@ def _equalised(volume: Volume, counted: Volume, low: float, high: float) -> Volu
         return in_type(table, volume.dtype)[volume.astype(np.int64) - first]
     if high <= low:
         return volume.copy()
-    histogram, edges = np.histogram(np.clip(counted, low, high), BINS, (low, high))
+    inside = np.clip(counted.astype(np.float64), low, high)
+    histogram, edges = np.histogram(inside, BINS, (low, high))
     middles = (edges[:-1] + edges[1:]) / 2
     table = _flat(np.cumsum(histogram), low, high)
     values = np.interp(volume.reshape(-1), middles, table).reshape(volume.shape)
@@ -292,7 +293,7 @@ def _locally_equalised(
     volume: Volume, low: float, high: float, clip_limit: float, tiles: Sequence[Any]
 ) -> Volume:
     kind = working_type(volume.dtype)
-    unit = np.clip((volume.astype(kind) - kind(low)) / kind(high - low), 0, 1)
+    unit = np.nan_to_num(np.clip((volume.astype(kind) - kind(low)) / kind(high - low), 0, 1))
     bins = np.minimum((unit * CLAHE_BINS).astype(np.int64), CLAHE_BINS - 1)
     counts = [max(1, min(int(n), size)) for n, size in zip(tiles, volume.shape, strict=True)]
     tile_of = [np.arange(s) * n // s for n, s in zip(counts, volume.shape, strict=True)]

@@ -392,7 +392,8 @@ def _difference(image: Image, more: Any, less: Any) -> Image:
             return np.where(small == large, 0, large).astype(volume.dtype)
         # Signed integers may differ by more than their type holds.
         if volume.dtype.kind in "uf":
-            return np.asarray(large - small)
+            with np.errstate(invalid="ignore"):
+                return np.asarray(large - small)
         return in_type(large.astype(np.float64) - small, volume.dtype)
 
     return image.replace(array=each_volume(image, run), value_range=None)
@@ -476,7 +477,9 @@ def _extreme(volume: Volume, element: Element, greatest: bool) -> Volume:
             join(result[index], there, out=result[index])
     if result is None:
         raise GeometryError("expected an element that covers voxels, received one with none")
-    return result.astype(volume.dtype, copy=False)
+    # Where infinity and NaN meet, the library's greatest float32 may come out.
+    with np.errstate(over="ignore"):
+        return result.astype(volume.dtype, copy=False)
 
 
 def _bounds(dtype: np.dtype[Any]) -> tuple[Any, Any]:

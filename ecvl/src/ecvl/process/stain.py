@@ -76,7 +76,8 @@ def combine_stains(
     """Return the colours of amounts of stains: what `separate_stains` undid.
 
     Args:
-        amounts: an image of three channels, as from `separate_stains` (some set to 0, say).
+        amounts: an image of three channels, as from `separate_stains` (some set to 0, say); NaN is
+            no stain.
         stains: the same as there.
         dtype: the data type of the result.
 
@@ -93,7 +94,8 @@ def combine_stains(
         array([[[100,  90, 160]]], dtype=uint8)
     """
     require_kind(amounts, "image", "combine_stains")
-    densities = _channels_last(amounts).astype(np.float64) @ _vectors(stains)
+    known = np.nan_to_num(_channels_last(amounts).astype(np.float64), posinf=100, neginf=-1)
+    densities = known @ _vectors(stains)
     kind = checked_dtype(dtype)
     white = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
     # More than a hundred steps of darkness are black in any type.
