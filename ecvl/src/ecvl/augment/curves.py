@@ -36,6 +36,10 @@ class Curve(Intensity):
         """
         raise NotImplementedError
 
+    def shift(self, amount: float) -> float | None:
+        """Return what the curve adds, where it only adds."""
+        return None
+
     @property
     def needs_mean(self) -> bool:
         """Whether the curve depends on the mean of the image."""
@@ -53,6 +57,9 @@ class Curve(Intensity):
         """Return the image after the curve."""
         (amount,) = amounts.values()
         low, high = image.value_range
+        if image.dtype == np.uint8 and (low, high) == (0, 255) and not isinstance(amount, list):
+            if (shift := self.shift(amount)) is not None:
+                return image.with_array(_shifted(image.array, round(255 * shift)))
         mean = 0.0
         if self.needs_mean:
             mean = (_mean(image.array) - low) / (high - low)
@@ -69,6 +76,13 @@ class Curve(Intensity):
                 lambda unit, one=one: self.curve(unit, one, mean),  # type: ignore[misc]
             )
         return image.with_array(result)
+
+
+def _shifted(array: NDArray[np.uint8], levels: int) -> NDArray[Any]:
+    import cv2
+
+    function = cv2.add if levels >= 0 else cv2.subtract
+    return np.asarray(function(array.reshape(1, -1), min(abs(levels), 255))).reshape(array.shape)
 
 
 def _mean(array: NDArray[Any]) -> float:
@@ -182,6 +196,10 @@ class Add(Curve):
     per_channel: bool = False
     p: float = 1.0
 
+    def shift(self, amount: float) -> float | None:
+        """Return the constant."""
+        return amount
+
     def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
         """Return the sum."""
         unit += unit.dtype.type(amount)
@@ -203,6 +221,10 @@ class Brightness(Curve):
 
     value: tuple[float, float] = (-0.2, 0.2)
     p: float = 1.0
+
+    def shift(self, amount: float) -> float | None:
+        """Return the constant."""
+        return amount
 
     def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
         """Return the sum."""
