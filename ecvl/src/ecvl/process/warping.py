@@ -33,8 +33,9 @@ def stays_in_plane(way: Map, old: Shape, new: Shape) -> bool:
         >>> stays_in_plane(Map(np.eye(4)), (3, 4, 4), (3, 5, 5))
         True
     """
-    still = np.abs(way.matrix[2] - (0, 0, 1, 0)).max() + np.abs(way.matrix[:2, 2]).max()
-    return bool(old[0] == new[0] and still < 1e-9 and (way.field is None or way.field.is_flat))
+    first, second, (a, b, c, d), _ = way.matrix.tolist()
+    tilt = max(abs(a), abs(b), abs(c - 1), abs(d), abs(first[2]), abs(second[2]))
+    return old[0] == new[0] and tilt < 1e-9 and (way.field is None or way.field.is_flat)
 
 
 def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, nearest: bool) -> Array:
