@@ -7,7 +7,7 @@ import nox
 nox.options.sessions = ["tests", "lint", "parity"]
 nox.options.reuse_existing_virtualenvs = True
 
-PACKAGES = ("./ecvl", "./eddl", "./frontend")
+PACKAGES = ("./ecvl[codecs,slides]", "./eddl", "./frontend")
 TEST_TOOLS = ("pytest>=8.3", "hypothesis>=6.100", "onnxruntime>=1.20", "scipy>=1.13")
 TORCH = "torch==2.13.0"
 

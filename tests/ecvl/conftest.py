@@ -1,6 +1,8 @@
 """Small images and files that the ecvl tests make for themselves."""
 
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,19 @@ def dicom_series(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def conforms() -> Iterator[Callable[[Path], None]]:
+    """Note DICOM files and folders, in which dciodvfy looks for errors after the test."""
+    noted: list[Path] = []
+    yield noted.append
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy of Debian's dicom3tools is not installed")
+    for path in noted:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            done = subprocess.run(
+                ["dciodvfy", str(file)], capture_output=True, check=False, timeout=60
+            )
+            said = (done.stdout + done.stderr).decode("utf-8", "replace")
+            assert not [line for line in said.splitlines() if line.startswith("Error")], said

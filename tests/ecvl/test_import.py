@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("nibabel", "SimpleITK", "cv2", "pydicom", "scipy", "isal")
+HEAVY = ("nibabel", "SimpleITK", "cv2", "pydicom", "scipy", "isal", "PIL", "tifffile", "openslide")
 
 
 def _python(code: str) -> str:

@@ -237,6 +237,17 @@ def test_a_promise_of_gigabytes_asks_for_no_memory(tmp_path: Path, name: str) ->
             act(tmp_path / name)
 
 
+def test_blank_pictures_are_read_when_trusted(tmp_path: Path) -> None:
+    blank = np.zeros((4000, 4000), bool)
+    for name in ("a.png", "a.tif"):
+        options = {"compression": "group4"} if name == "a.tif" else {}
+        Pillow.fromarray(blank).save(tmp_path / name, **options)
+    assert ImRead(tmp_path / "a.png").shape == blank.shape
+    with pytest.raises(FormatError, match="trusted=True"):
+        ImRead(tmp_path / "a.tif")
+    assert ImRead(tmp_path / "a.tif", trusted=True).shape == blank.shape
+
+
 def test_damage_is_one_clear_line(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "a.bmp", "a.webp", "a.ppm", "a.tif"):
         ImWrite(tmp_path / name, Image(COLOUR, "yxc"))

@@ -189,6 +189,33 @@ def test_the_wasserstein_penalty():
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-9, atol=1e-11)
 
 
+def test_the_wasserstein_penalty_of_a_convolutional_critic():
+    real, fake = R.standard_normal((2, 3, 2, 8, 8))
+    mix = R.random((3, 1, 1, 1))
+    w, u, v = (0.3 * R.standard_normal(s) for s in ((4, 2, 3, 3), (5, 4, 3, 3), (20, 1)))
+    inputs = [Input(Type("float64", a.shape)) for a in (real, fake, mix, w, u, v)]
+    how = {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+
+    def critic(x):
+        for weight in inputs[3:5]:
+            x = eddl.ops.apply("LeakyRelu", eddl.ops.apply("Conv", x, weight, **how), alpha=0.2)
+        return eddl.ops.apply("Flatten", x) @ inputs[5]
+
+    loss = losses.gradient_penalty(critic, *inputs[:3])
+    ends = [loss, *eddl.gradients(loss, inputs[3:])]
+    found = eddl.Step(inputs, ends, training=False)(real, fake, mix, w, u, v)
+    tensors = [torch.tensor(a, requires_grad=True) for a in (real, fake, mix, w, u, v)]
+    between = x = tensors[2] * tensors[0] + (1 - tensors[2]) * tensors[1]
+    for weight in tensors[3:5]:
+        x = f.leaky_relu(f.conv2d(x, weight, stride=2, padding=1), 0.2)
+    (slope,) = torch.autograd.grad((x.flatten(1) @ tensors[5]).sum(), between, create_graph=True)
+    other = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    other.backward()
+    np.testing.assert_allclose(found[0], other.item(), rtol=1e-10)
+    for ours, theirs in zip(found[1:], tensors[3:], strict=True):
+        np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-8, atol=1e-11)
+
+
 def test_triplets():
     parts = [R.standard_normal((6, 5)) for _ in range(3)]
     inputs = [Input(Type("float64", a.shape)) for a in parts]

@@ -41,6 +41,10 @@ class SampleError(EcvlError, RuntimeError):
     """A sample of a dataset could not be loaded or augmented; the message names it."""
 
 
+class MissingExtraError(EcvlError, ImportError):
+    """A function needs a library that is not installed; the message names the extra."""
+
+
 def one_line(error: BaseException, limit: int = 200) -> str:
     """Give another library's error as one short line, to stand inside a message of ours.
 

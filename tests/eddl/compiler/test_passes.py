@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from eddl.backends.array import ArrayBackend
-from eddl.compiler import Offer, Pattern, lower, select, simplify, specialise
+from eddl.compiler import Offer, Pattern, differentiate, lower, select, simplify, specialise
 from eddl.errors import EddlError
 from eddl.graph import Constant, Graph, Input, Node, Type
-from eddl.ops import apply
+from eddl.ops import apply, make_node
 
 BACKEND = ArrayBackend(threads=1)
 
@@ -108,3 +108,25 @@ def test_constants_of_a_graph_are_leaves():
     x = Input(Type("float32", (3,)), name="x")
     graph = Graph([x], [x + c])
     assert set(graph.leaves) == {x, c}
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "counted", "of", "most"),
+    [
+        # Each step's product, one back to the state, two for the inputs and their gradient.
+        ("LSTM", [(90, 2, 3), (1, 32, 3), (1, 32, 8), (1, 64), "lengths"], "MatMul", 0, 182),
+        ("GridSample", [(2, 3, 20, 30), (2, 20, 30, 2)], "GatherND", 1, 4),
+    ],
+)
+def test_values_and_their_gradient_share_what_a_body_computes(op, inputs, counted, of, most):
+    """A body is written out for both; nothing of it may be computed twice."""
+    values = [
+        Input(Type("int32", (2,)), name="n") if i == "lengths" else Input(Type("float32", i))
+        for i in inputs
+    ]
+    how = {"hidden_size": 8} if op == "LSTM" else {}
+    y = make_node(op, *values, **how).outputs[0]
+    loss = apply("ReduceSum", y * y, keepdims=0)
+    (gradient,) = make_node("Gradients", loss, values[of], domain="eddl").outputs
+    graph = simplify(differentiate(Graph(values, [loss, gradient])))
+    assert ops(simplify(lower(graph, BACKEND))).count(counted) <= most

@@ -68,12 +68,22 @@ REFUSED = [
     (lambda: layers.gru(SEQUENCE, 4, initial_state=eddl.Input((5,))), "expected 1 of"),
     (lambda: layers.gru(SEQUENCE, 4, mask=SEQUENCE), "booleans"),
     (lambda: layers.gru(SEQUENCE, 4, lengths=SEQUENCE), "whole number a sequence"),
+    (lambda: layers.conv_lstm(SEQUENCE, 4, 3), "sequences"),
+    (lambda: layers.conv_lstm(eddl.Input((5, 2, 8)), 4, 3, initial_state=SEQUENCE), "h and c"),
+    (lambda: layers.scan(lambda a, s: ((a,), (s, s)), SEQUENCE, eddl.Input((4,))), "types that"),
+    (lambda: layers.scan(lambda a, s: ((layers.dropout(a),), (s,)), SEQUENCE, eddl.Input((4,))),
+     "differs in training"),
+    (lambda: layers.scan(lambda a, s: ((layers.gaussian_noise(a, 1),), (s,)), SEQUENCE,
+                         eddl.Input((4,))), "GaussianNoise"),
+    (lambda: layers.time_distributed(layers.relu, eddl.Input((None, 4))), "known sizes"),
     (lambda: layers.embedding(SEQUENCE, 4, 4), "int32 or int64"),
     (lambda: layers.padding_mask(SEQUENCE), "integers"),
     (lambda: layers.positional_encoding(eddl.Input((None, 4))), "known size"),
     (lambda: layers.attention(SEQUENCE, heads=3), "divides them"),
     (lambda: layers.attention(X, heads=2), "sequences"),
     (lambda: layers.attention(SEQUENCE, heads=2, mask=SEQUENCE), "booleans"),
+    (lambda: layers.power(2, 3), "symbolic tensor at least"),
+    (lambda: layers.logical_not(X), "booleans"),
     (lambda: layers.reduce_sum(X, 4), "expected one in"),
     (lambda: layers.reduce_sum(X, 1, mask=X), "booleans"),
     (lambda: layers.reduce_sum(X, 1, mask=eddl.Input((4,), dtype=bool)), "first axes"),
@@ -92,22 +102,48 @@ NAMED = {
     "conv": (4, 3), "depthwise_conv": (3,), "pointwise_conv": (4,), "separable_conv": (4, 3),
     "conv_transpose": (4, 2), "dense": (4,), "batch_norm": (), "layer_norm": (), "rms_norm": (),
     "group_norm": (3,), "instance_norm": (), "prelu": (), "rnn": (4,), "gru": (4,), "lstm": (4,),
-    "positional_embedding": (),
+    "positional_embedding": (), "conv_lstm": (4, 3),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_given_names_are_kept(name):
     x = eddl.Input((3, 8))
+    if name == "conv_lstm":
+        x = eddl.Input((4, 3, 8))
     net = eddl.Model(x, getattr(layers, name)(x, *NAMED[name], name="mine"))
     assert net.weights()
-    assert all(n.startswith("mine") for n in net.weights())
+    assert all(n.startswith(("mine.", "mine_depthwise.", "mine_pointwise."))
+               for n in net.weights())  # fmt: skip
 
 
 def test_layers_of_a_kind_are_numbered():
     x = eddl.Input((3, 8))
     net = eddl.Model(x, layers.conv(layers.conv(x, 3, 3), 3, 3))
     assert list(net.weights()) == ["conv.weight", "conv.bias", "conv_2.weight", "conv_2.bias"]
+
+
+def test_gates_begin_one_by_one():
+    """Orthogonal recurrent weights, fans of one gate, and a forget gate that is open."""
+    x = eddl.Input((5, 6))
+    weights = eddl.Model(x, layers.lstm(x, 8, bidirectional=True)).weights()
+    w, r, b = (weights[f"lstm.{role}"] for role in "WRB")
+    for gate in r.reshape(8, 8, 8):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(8), atol=1e-6)
+    assert np.abs(w).max() <= np.sqrt(6 / (6 + 8))
+    assert len(np.unique(w)) == w.size
+    np.testing.assert_array_equal(b, np.tile(np.repeat([0, 0, 1, 0, 0, 0, 0, 0], 8), (2, 1)))
+
+
+def test_a_sequence_of_nothing_leaves_the_state():
+    x, h = eddl.Input((4, 3)), eddl.Input((5,), name="h")
+    mask = layers.constant(np.asarray([[False] * 4, [True] * 4]), bool)
+    y = layers.gru(x, 5, mask=mask, initial_state=h)
+    r = np.random.default_rng(0)
+    data, state = (r.standard_normal(s).astype("float32") for s in ((2, 4, 3), (2, 5)))
+    found = eddl.Model([x, h], y).predict(data, state)
+    np.testing.assert_array_equal(found[0], state[0])
+    assert (found[1] != state[1]).all()
 
 
 def test_equal_extremes_share_the_gradient():

@@ -49,6 +49,14 @@ def test_the_ignored_label_is_allowed_and_no_other():
     rule(holes.astype(np.uint8))
 
 
+def test_small_types_of_labels_hold_many_classes():
+    r = np.random.default_rng(1)
+    x, t = r.standard_normal((6, 300)), r.integers(0, 127, 6)
+    for dtype in ("uint8", "int8", "uint16", "int32"):
+        found = value("categorical_cross_entropy", x, t.astype(dtype))
+        assert found == pytest.approx(value("categorical_cross_entropy", x, t), rel=1e-12)
+
+
 def test_functions_of_losses_are_checked_and_others_are_not():
     x, t = data("dice")
     both = check(lambda p, y: losses.dice(p, y) + 0.3 * losses.focal(p, y), x, t)

@@ -198,6 +198,12 @@ def test_metrics_of_nothing_are_not_a_number(name):
     assert np.isnan(measure(name, np.ones((4, channels)), target))
 
 
+def test_scores_that_are_no_numbers_are_not_right():
+    logits = np.full((4, 8), np.nan)
+    assert measure("top_5", logits, np.array([1, 2, 3, 4])) == 0
+    assert np.isnan(measure("auc", logits[:, :1], np.array([0, 1, 0, 1])))
+
+
 def test_classes_that_are_nowhere_are_left_out():
     logits = np.array([[0.0, 1.0, -1.0], [1.0, 0.0, -1.0]])
     assert measure("dice", logits, np.array([1, 0])) == 1.0

@@ -33,6 +33,9 @@ WITHOUT_ROW = {
     "Fused": "made by a pass; tests/eddl/compiler/test_fuse.py",
     "Uniform": "random; the known answer stands in eddl.backends.array.random",
     "RandomDropout": "random; tests/eddl/training/test_dropout.py",
+    **dict.fromkeys(
+        ("GaussianNoise", "AlphaDropout", "RandomAffine"), "random; tests/eddl/layers/test_noise.py"
+    ),
 }
 WITHOUT_GRADIENT = {
     "ArgMax": "integer result", "ArgMin": "integer result", "Shape": "integer result",

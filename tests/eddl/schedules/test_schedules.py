@@ -97,6 +97,18 @@ def test_rates_of_an_optimizer_with_a_history():
     assert optimizers.rate_at(eddl.SGD(plateau), 5) == 1.0
 
 
+def test_a_plateau_lowers_the_rate_of_a_training():
+    """The targets are what the model gives already, so the loss never improves."""
+    x = eddl.Input((2,))
+    net = eddl.Model(x, eddl.layers.dense(x, 1))
+    data = np.ones((8, 2), "float32")
+    schedule = schedules.Plateau(0.1, monitor="loss", factor=0.5, patience=0)
+    net.build(optimizer=eddl.SGD(schedule), loss="mean_squared_error")
+    history = net.fit(data, net.predict(data), epochs=4, batch_size=4)
+    assert history["loss"] == [0.0] * 4
+    np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.05, 0.025])
+
+
 @pytest.mark.parametrize(
     "make",
     [

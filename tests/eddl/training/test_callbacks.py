@@ -60,16 +60,20 @@ def test_every_border_is_told_once_and_in_order():
     assert called[1][1] == {name: values[1] for name, values in history.items()}
 
 
-def test_a_callback_stops_within_an_epoch_too():
+def test_a_callback_stops_within_an_epoch_too(tmp_path):
     class Stop(eddl.Callback):
         def on_batch_end(self, training, logs):
             if training.steps == 4:
                 training.stop()
 
-    net = built()
-    history = fit(net, callbacks=[Stop()])
+    net, path = built(), tmp_path / "c.ckpt"
+    history = fit(net, callbacks=[Stop()], checkpoint=path)
     assert len(history["loss"]) == 1
     assert int(net.built().state.groups[0].count) == 4
+    again = built()  # it counts as finished
+    assert fit(again, callbacks=[Stop()], checkpoint=path, resume=True) == history
+    for name, array in net.weights().items():
+        np.testing.assert_array_equal(again.weights()[name], array)
 
 
 def scripted(net, values, monkeypatch):

@@ -230,3 +230,12 @@ def test_no_epochs_are_no_training():
     before = net.weights()
     assert net.fit(DATA, CLASSES, epochs=0) == {}
     np.testing.assert_array_equal(net.weights()["dense.weight"], before["dense.weight"])
+
+
+def test_targets_of_two_types_are_not_gathered_into_one_step():
+    net = single()
+    net.build(optimizer=eddl.SGD(0.1), loss="categorical_cross_entropy", accumulate=2)
+    soft = np.eye(3, dtype="float32")[CLASSES]
+    with pytest.raises(EddlError, match="micro-batches"):
+        net.fit([(DATA, CLASSES), (DATA, soft)])
+    net.fit([(DATA, soft), (DATA, soft), (DATA, CLASSES)])

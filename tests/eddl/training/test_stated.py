@@ -1,5 +1,6 @@
 """What happens where something is wrong with a batch, or where networks share: as it is stated."""
 
+import signal
 import warnings
 
 import numpy as np
@@ -230,6 +231,22 @@ def test_a_loss_with_a_second_derivative():
             assert gradient[place] == pytest.approx(slope, rel=1e-5, abs=1e-8)
     losses = [net.train_batch(data, target)["loss"] for _ in range(20)]
     assert losses[-1] < losses[0]
+
+
+def test_the_keyboard_within_an_update_waits_until_it_is_whole(monkeypatch):
+    pressed, left = built(), built()
+    step = pressed.built().find([LABELS], training=True).step
+    run = step.update_program.run
+
+    def press(inputs):
+        signal.raise_signal(signal.SIGINT)
+        return run(inputs)
+
+    monkeypatch.setattr(step.update_program, "run", press)
+    with pytest.raises(KeyboardInterrupt):
+        pressed.train_batch(DATA, LABELS)
+    left.train_batch(DATA, LABELS)
+    assert_same(everything(pressed), everything(left))
 
 
 def test_nothing_of_this_warns():

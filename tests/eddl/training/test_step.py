@@ -103,3 +103,26 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch):
         assert losses == found[0][0]
         for name, array in weights.items():
             np.testing.assert_array_equal(array, found[0][1][name])
+
+
+def test_a_step_of_ones_own_checks_labels_averages_and_clips():
+    x, y = eddl.Input((3,)), eddl.Input((), dtype="int64", name="y")
+    net = eddl.Model(x, layers.dense(layers.batch_norm(x), 2))
+    loss = eddl.losses.categorical_cross_entropy(net.outputs[0], y)
+    rules = eddl.Rules(clip_norm=1e-3, ema=0.5)
+    step = eddl.Step([x, y], [loss], [(loss, net.parameters, eddl.SGD(1.0))], rules=rules)
+    data, labels = np.random.default_rng(0).standard_normal((4, 3)), np.array([0, 1, 1, 0])
+    before = net.weights()
+    with pytest.raises(eddl.EddlError, match="label 2"):
+        step(data, labels + 1)
+    assert all((before[n] == a).all() for n, a in net.weights().items())
+    step(data, labels)
+    change = [before[net.names[p]] - net.weights()[net.names[p]] for p in net.parameters]
+    assert np.sqrt(sum((c**2).sum() for c in change)) == pytest.approx(1e-3, rel=1e-3)
+    averages = step.state.averages
+    assert set(averages.states) == set(net.states)
+    raw = net.weights()
+    with averages.swapped():
+        for name, array in net.weights().items():  # 1 - 2 / 11 of the way
+            expected = before[name] + (raw[name] - before[name]) * 9 / 11
+            np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-7)

@@ -17,6 +17,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 # Deflate cannot make more than 1032 bytes from one.
 GREATEST_DEFLATE_RATIO = 1032
 CHUNK = 1 << 24
+# What is inflated at a time: the inflater's copy of it should still lie in the cache.
+PIECE = 1 << 20
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
@@ -180,7 +182,7 @@ def read_exactly(stream: IO[bytes], count: int, name: str) -> NDArray[np.uint8]:
     view = content.data
     filled = 0
     while filled < count:
-        got = stream.readinto(view[filled : filled + CHUNK])  # type: ignore[attr-defined]
+        got = stream.readinto(view[filled : filled + PIECE])  # type: ignore[attr-defined]
         if not got:
             raise FormatError(
                 f"expected {count} bytes of voxels in {name!r}, as its header promises, received "

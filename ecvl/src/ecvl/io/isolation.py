@@ -30,6 +30,7 @@ SECONDS = 60.0
 # The only code that a child runs: name to module and function, `(content, **params) -> array|JSON`.
 TASKS = {
     "deep": "ecvl.io.deep:decode",
+    "dicom": "ecvl.io.dicom.decoders:decode_in_time",
     "slide": "ecvl.io.slide_reader:answer",
     "crash": "ecvl.io.isolation:_crash",
 }
@@ -56,7 +57,7 @@ class Worker:
         self._owner = 0
         self._ending: Any = None
 
-    def call(self, task: str, name: str, content: bytes = b"", **params: Any) -> Any:
+    def call(self, task: str, name: str, content: bytes = b"", /, **params: Any) -> Any:
         """Run a task of `TASKS` in the child.
 
         Args:

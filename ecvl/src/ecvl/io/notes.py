@@ -57,7 +57,7 @@ def written(image: Image) -> str | None:
         return None
     note: dict[str, Any] = {
         "axes": image.axes,
-        "shape": image.shape,
+        "sizes": image.shape,
         "affine": image.affine[:3].tolist(),
         "kind": image.kind,
     }
@@ -83,7 +83,7 @@ def noted(text: Any) -> Note | None:
         found = json.loads(text)["ecvl"]
         affine = checked_affine([*found["affine"], [0, 0, 0, 1]])
         kind, axes = found["kind"], str(found["axes"])
-        shape = tuple(int(size) for size in found["shape"])
+        shape = tuple(int(size) for size in found["sizes"])
         names = found.get("label_names")
         names = {int(key): str(name) for key, name in names.items()} if names else None
         step = found.get("time_step")

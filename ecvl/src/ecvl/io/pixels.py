@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from ecvl.errors import EcvlError, FileError, FormatError, ParameterError, one_line
 from ecvl.image import Kind
-from ecvl.io.files import opened_plain
+from ecvl.io.files import GREATEST_DEFLATE_RATIO, opened_plain
 from ecvl.io.quiet import quiet
 from ecvl.io.scaling import require_integral
 
 Alpha = Literal["drop", "keep"]
-# A picture may hold this many values, or this many a byte of its file, whatever its header says.
-PIXELS_FREE = 32_000_000
-PIXELS_A_BYTE = 1032
+# A picture may have this many pixels, or as many as deflate can make of its bytes, whatever its
+# header says.
+PIXELS_FREE = 8_000_000
 
 
 def beginning(path: Path) -> bytes:
@@ -116,20 +116,28 @@ def chosen_page(page: int | None, count: int, name: str) -> tuple[int, int]:
     return 1, page % count
 
 
-def require_sensible(values: int, path: Path) -> None:
+def require_sensible(pixels: int, bits: int, path: Path, trusted: bool) -> None:
     """Refuse a picture whose header promises more than its bytes can reasonably hold.
 
+    Args:
+        pixels: of all pages.
+        bits: that a pixel takes before it is compressed.
+        path: the file.
+        trusted: believe the header.
+
     Example:
-        >>> require_sensible(10**12, Path(__file__))
+        >>> require_sensible(10**12, 8, Path(__file__), trusted=False)
         Traceback (most recent call last):
-        ecvl.errors.FormatError: the header of 'pixels.py' promises 1000000000000 values, ...
+        ecvl.errors.FormatError: the header of 'pixels.py' promises 1000000000000 pixels, ...
     """
     size = path.stat().st_size
-    if values > max(PIXELS_FREE, size * PIXELS_A_BYTE):
-        raise FormatError(
-            f"the header of {path.name!r} promises {values} values, received a file of {size} "
-            "bytes; it is damaged or made to do harm"
-        )
+    if trusted or pixels <= PIXELS_FREE or pixels * bits <= size * 8 * GREATEST_DEFLATE_RATIO:
+        return
+    raise FormatError(
+        f"the header of {path.name!r} promises {pixels} pixels, received a file of {size} bytes; "
+        "it is damaged or made to do harm, unless it is nearly blank: then read it with "
+        "trusted=True"
+    )
 
 
 @contextmanager

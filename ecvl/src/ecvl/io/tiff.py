@@ -37,6 +37,7 @@ from ecvl.io.pixels import (
     values_of,
 )
 from ecvl.io.registry import Format, Info, register
+from ecvl.io.scaling import smallest_integer_type
 from ecvl.regions import Box
 
 Pages = Literal["z", "t", "n"]
@@ -82,6 +83,7 @@ def tiff_lazy(
     page: int | None = None,
     pages: Pages = "z",
     alpha: Alpha = "drop",
+    trusted: bool = False,
 ) -> LazyImage:
     """Read the tags of a TIFF file, and its pages where they are indexed.
 
@@ -92,6 +94,7 @@ def tiff_lazy(
         page: read this page alone.
         pages: the axis along which pages are stacked, where the file does not say.
         alpha: "drop" or "keep".
+        trusted: believe sizes that the file's bytes can hold only if it is nearly blank.
 
     Raises:
         FormatError: the file is damaged, or its pages differ and `page` does not choose one.
@@ -107,9 +110,9 @@ def tiff_lazy(
     if pages not in ("z", "t", "n"):
         raise ParameterError(f"expected pages='z', 't' or 'n', received {pages!r}")
     with _opened(path) as tif:
-        layout = _layout(tif, path, page, pages)
+        layout = _layout(tif, path, page, pages, trusted)
         kind = kind or layout["kind"]
-        take = partial(_pixels, path=path, raw=raw, kind=kind, alpha=alpha)
+        take = partial(_pixels, path=path, raw=raw, kind=kind, alpha=alpha, trusted=trusted)
         start = take(tif, layout["first"])
     lead: tuple[int, ...] = layout["lead"]
     shape = lead + start.shape
@@ -137,7 +140,9 @@ def tiff_lazy(
     return LazyImage(decode, axes, shape, layout["affine"], kind, meta, names)
 
 
-def tiff_info(path: Path, *, page: int | None = None, pages: Pages = "z") -> Info:
+def tiff_info(
+    path: Path, *, page: int | None = None, pages: Pages = "z", trusted: bool = False
+) -> Info:
     """Read the tags of a TIFF file: what `ecvl.info` gives.
 
     Example:
@@ -148,15 +153,16 @@ def tiff_info(path: Path, *, page: int | None = None, pages: Pages = "z") -> Inf
         (2, 3, 4)
     """
     with _opened(path) as tif:
-        layout = _layout(tif, path, page, pages)
+        layout = _layout(tif, path, page, pages, trusted)
         first = tif.pages[layout["first"]]
         y, x, samples = _size(first)
         photometric, count = int(first.photometric), len(tif.pages)
         compression = str(getattr(first.compression, "name", first.compression)).lower()
         dtype = np.dtype(np.uint8 if photometric == PALETTE else first.dtype)
         dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+        alpha = samples == 2 and int(first.extrasamples[-1]) in ALPHA
     colour = photometric in (RGB, PALETTE, *COLOURS)
-    channels = 3 if colour else samples
+    channels = 3 if colour else 1 if alpha else samples
     shape = layout["lead"] + ((y, x, channels) if channels > 1 else (y, x))
     axes = layout["letters"] + ("yxc" if channels > 1 else "yx")
     details = {"pages": count, "compression": compression}
@@ -199,14 +205,17 @@ def tiff_write(path: Path, image: Image, compression: str | None = "deflate") ->
         raise FormatError(
             f"expected axes that end in yx or yxc for TIFF, received {axes!r}; transpose first"
         )
-    if image.dtype.itemsize == 8 and image.dtype.kind in "iu":
+    array = image.array
+    if image.kind == "labels" and array.dtype.itemsize == 8:
+        array = array.astype(smallest_integer_type(int(array.min()), int(array.max())))
+    if array.dtype.itemsize == 8 and array.dtype.kind in "iu":
         raise KindError(f"TIFF readers do not know {image.dtype}; convert with array.astype")
     colour = axes.endswith("c")
     if colour and image.kind == "labels":
         raise KindError(f"TIFF holds labels of one channel a pixel, received {axes!r}")
     lead = image.shape[: -3 if colour else -2]
     frame = image.shape[len(lead) :]
-    rgb = colour and frame[-1] in (3, 4) and image.dtype.kind == "u"
+    rgb = colour and frame[-1] in (3, 4) and array.dtype.kind == "u"
     extra = ["unassalpha"] * (frame[-1] - 3) if rgb else ["unspecified"] * (frame[-1] - 1)
     extra = extra if colour else []
     y, x = image.spacing[-2:]
@@ -221,9 +230,9 @@ def tiff_write(path: Path, image: Image, compression: str | None = "deflate") ->
         "resolutionunit": "centimeter",
     }
     text = notes.written(image)
-    flat = image.array.reshape(-1, *frame)
+    flat = array.reshape(-1, *frame)
     with written_atomically(path) as stream, decoding(path):
-        big = image.array.nbytes > 1 << 31
+        big = array.nbytes > 1 << 31
         with tifffile.TiffWriter(stream, bigtiff=big) as writer:
             for number, pixels in enumerate(flat):
                 writer.write(pixels, description=text if text and not number else None, **options)
@@ -239,7 +248,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield tif
 
 
-def _layout(tif: Any, path: Path, page: int | None, pages: Pages) -> dict[str, Any]:
+def _layout(tif: Any, path: Path, page: int | None, pages: Pages, trusted: bool) -> dict[str, Any]:
     """Work out which pages are read, as which axes, and where they stand."""
     size = path.stat().st_size
     count = len(tif.pages)
@@ -248,6 +257,7 @@ def _layout(tif: Any, path: Path, page: int | None, pages: Pages) -> dict[str, A
     taken, first = chosen_page(page, count, path.name)
     start = tif.pages[first]
     _require_page(start, path)
+    require_sensible(_pixel_count(start) * taken, _bits(start), path, trusted)
     description = _description(tif.pages[0])
     note = notes.noted(description)
     found: dict[str, Any] = {
@@ -260,7 +270,6 @@ def _layout(tif: Any, path: Path, page: int | None, pages: Pages) -> dict[str, A
         "affine": _plane(start),
     }
     y, x, samples = _size(start)
-    require_sensible(y * x * samples * taken, path)
     if note is not None and page is None:
         rank = 3 if note.axes.endswith("c") else 2
         frame = (y, x, samples) if rank == 3 else (y, x)
@@ -298,6 +307,18 @@ def _size(page: Any) -> tuple[int, int, int]:
     return int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel)
 
 
+def _pixel_count(page: Any) -> int:
+    # What is free is reckoned for four bytes a pixel: more of them count as more pixels.
+    y, x, samples = _size(page)
+    return y * x * max(1, samples * int(page.dtype.itemsize) // 4)
+
+
+def _bits(page: Any) -> int:
+    bits = page.bitspersample
+    stored = max(int(bits if isinstance(bits, int) else max(bits)), 1) * _size(page)[2]
+    return min(stored, 32)
+
+
 def _require_page(page: Any, path: Path) -> None:
     y, x, samples = _size(page)
     if min(y, x, samples) < 1 or int(page.imagedepth) != 1 or samples > 1024:
@@ -307,14 +328,14 @@ def _require_page(page: Any, path: Path) -> None:
             f"expected integers or real numbers in {path.name!r}, received "
             f"{page.bitspersample} bits of sample format {int(page.sampleformat)}"
         )
-    require_sensible(y * x * samples, path)
 
 
 def _pixels(
-    tif: Any, number: int, *, path: Path, raw: bool, kind: Kind, alpha: Alpha
+    tif: Any, number: int, *, path: Path, raw: bool, kind: Kind, alpha: Alpha, trusted: bool
 ) -> NDArray[Any]:
     page = tif.pages[number]
     _require_page(page, path)
+    require_sensible(_pixel_count(page), _bits(page), path, trusted)
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     plain = (
         int(page.compression) in PLAIN_COMPRESSIONS
@@ -335,9 +356,8 @@ def _pixels(
         found = (np.iinfo(found.dtype).max if page.bitspersample > 8 else 255) - found
     if photometric == RGB and found.ndim == 3 and found.shape[2] == 4 and alpha == "drop":
         found = found[..., :3]
-    extra = tuple(int(one) for one in page.extrasamples)
-    if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) and samples == 2 and extra[:1] in ((1,), (2,)):
-        found = found[..., 0] if alpha == "drop" and found.ndim == 3 else found
+    if samples == 2 and int(page.extrasamples[-1]) in ALPHA and alpha == "drop":
+        found = found[..., 0] if found.ndim == 3 else found
     native = np.ascontiguousarray(found, found.dtype.newbyteorder("="))
     return one_channel(native, path.name) if kind == "labels" else native
 
@@ -431,8 +451,8 @@ register(
         info=tiff_info,
         write=tiff_write,
         lazy=tiff_lazy,
-        options=("page", "pages", "alpha"),
-        info_options=("page", "pages"),
+        options=("page", "pages", "alpha", "trusted"),
+        info_options=("page", "pages", "trusted"),
         write_options=("compression",),
     )
 )

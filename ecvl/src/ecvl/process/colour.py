@@ -73,7 +73,7 @@ def convert_colour(image: Image, to: str, source: str | None = None) -> Image:
         if "c" in image.axes
         else (image.array[..., None])
     )
-    low, high = _ends(image)
+    low, high = unit_ends(image)
     even = source in EVEN and to in EVEN
     if source in EVEN:
         unit = ((last.astype(np.float64) - low) / ((high - low) or 1.0)).astype(np.float32)
@@ -98,8 +98,13 @@ def convert_colour(image: Image, to: str, source: str | None = None) -> Image:
     )
 
 
-def _ends(image: Image) -> tuple[float, float]:
-    """Return what stands for 0 and 1: a range that was given, or the data type's own."""
+def unit_ends(image: Image) -> tuple[float, float]:
+    """Return what stands for 0 and 1: a range that was given, or the data type's own.
+
+    Example:
+        >>> unit_ends(Image(np.zeros((2, 2, 3), np.uint8), "yxc"))
+        (0.0, 255.0)
+    """
     if image.dtype.kind in "iu":
         limits = np.iinfo(image.dtype)
         return 0.0, float(limits.max)

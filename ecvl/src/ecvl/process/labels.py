@@ -171,7 +171,7 @@ def contours(labels: Image) -> list[dict[str, Any]]:
     for index in np.ndindex(planes.shape[:-2]):
         at = dict(zip(letters, index, strict=True))
         plane = planes[index]
-        for label in np.unique(plane[plane > 0]).tolist():
+        for label in label_values(plane):
             for points in outlines(plane == label):
                 y, x = points[:, 0], points[:, 1]
                 area = (y * np.roll(x, -1) - x * np.roll(y, -1)).sum() / 2
@@ -200,6 +200,21 @@ def numbered(volume: Volume, connectivity: int = 1) -> NDArray[np.int32]:
     return _numbered(volume, connectivity, 0)
 
 
+def label_values(volume: Volume) -> list[int]:
+    """Return the labels above 0 of an array, ascending.
+
+    Example:
+        >>> label_values(np.array([3, 0, 1, 3], np.uint8))
+        [1, 3]
+    """
+    if volume.dtype.itemsize <= 2:
+        # Counting is much quicker than sorting, where there is room for it.
+        positive = volume.reshape(-1) if volume.dtype.kind == "u" else volume[volume > 0]
+        found = np.flatnonzero(np.bincount(positive))
+        return [int(value) for value in found if value]
+    return [int(value) for value in np.unique(volume[volume > 0])]
+
+
 def _checked_connectivity(connectivity: Any) -> int:
     if isinstance(connectivity, bool) or connectivity not in (1, 2, 3):
         raise ParameterError(
@@ -224,16 +239,17 @@ def _least_voxels(labels: Image, least_mm: Any) -> float:
 def _numbered(volume: Volume, connectivity: int, least: float) -> NDArray[np.int32]:
     groups = np.zeros(volume.shape, np.int64)
     count = 0
-    values = np.unique(volume[volume > 0])
+    values = label_values(volume)
     for value in values:
         found, more = _connected(volume == value, connectivity)
         groups = np.where(found > 0, found + count, groups) if len(values) > 1 else found
         count += more
     sizes = np.bincount(groups.reshape(-1), minlength=count + 1)[1:]
-    # Equal ones in the order of their first voxel, whatever order the library found them in.
-    _, first = np.unique(groups, return_index=True)
-    first = first[1:] if (groups == 0).any() else first
-    order = np.lexsort((first, -sizes))
+    # Equal ones in the order of their first voxel, whatever order the library found them in: of
+    # several writes to one place the last stays.
+    first = np.zeros(count + 1, np.int64)
+    first[groups.reshape(-1)[::-1]] = np.arange(groups.size - 1, -1, -1)
+    order = np.lexsort((first[1:], -sizes))
     rank = np.zeros(count + 1, np.int32)
     rank[order + 1] = np.arange(1, count + 1)
     rank[1:][sizes < least] = 0

@@ -141,7 +141,6 @@ def _shape(
 ) -> Row:
     linear = affine[:3, :3]
     indices = np.stack(np.unravel_index(inside, size), axis=1)
-    points = indices[:, ::-1] @ linear.T + affine[:3, 3]
     count, letters = len(inside), "yx" if flat else "zyx"
     row: Row = {"voxels": count}
     if flat:
@@ -154,7 +153,8 @@ def _shape(
         row["volume_mm3"] = content
         diameter = np.cbrt(6 * content / np.pi)
         roundness = np.cbrt(36 * np.pi * content**2) / surface
-    centre = points.mean(axis=0)
+    middle = indices.mean(axis=0)
+    centre = linear @ middle[::-1] + affine[:3, 3]
     row |= {f"centroid_{axis}_mm": float(v) for axis, v in zip("xyz", centre, strict=True)}
     first, last = indices.min(axis=0), indices.max(axis=0)
     for axis, letter in enumerate("zyx"):
@@ -162,7 +162,10 @@ def _shape(
             row[f"box_{letter}_start"] = int(first[axis])
             row[f"box_{letter}_stop"] = int(last[axis]) + 1
     row["equivalent_diameter_mm"] = float(diameter)
-    spread = (points - centre).T @ (points - centre) / count
+    offsets = indices - middle
+    # The covariance of x, y, z indices, then of mm.
+    inner = (offsets.T @ offsets / count)[::-1, ::-1]
+    spread = linear @ inner @ linear.T
     lengths = 4 * np.sqrt(np.maximum(np.linalg.eigvalsh(spread)[::-1], 0))
     row |= {f"axis_{n + 1}_mm": float(lengths[n]) for n in range(len(letters))}
     row["feret_mm"] = _feret(indices, linear, flat)
@@ -199,13 +202,18 @@ def _feret(indices: NDArray[np.int64], linear: Affine, flat: bool) -> float:
     """
     import cv2
 
-    twice = 2 * indices
+    # Of a row of voxels only the ends can be corners; the voxels stand in array order.
+    rows = indices[:, :2]
+    change = np.flatnonzero((rows[1:] != rows[:-1]).any(axis=1))
+    ends = np.unique(np.concatenate([[0], change, change + 1, [len(indices) - 1]]))
+    twice = 2 * indices[ends]
     corners = []
     for axis in range(1 if flat else 0, 3):
         step = np.zeros(3, np.int64)
         step[axis] = 1
         corners += [twice + step, twice - step]
-    points = np.unique(np.concatenate(corners), axis=0)
+    points = np.concatenate(corners)
+    points = points[np.argsort(points[:, 0], kind="stable")]
     hulls = []
     _, starts = np.unique(points[:, 0], return_index=True)
     for plane in np.split(points, starts[1:]):

@@ -31,6 +31,8 @@ LEAST_SIZE = 12
 # The library smooths over this many voxels along an axis, or more.
 LEAST_TO_SMOOTH = 4
 MOST_SAMPLES = 100_000
+# Each sample of a B-spline costs a hundred times as much.
+MOST_SAMPLES_OF_A_SPLINE = 30_000
 FEWEST_SAMPLES = 2_000
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -68,7 +70,8 @@ def register(
         moving_mask: labels on the moving grid; the same.
         control_mm: for "deformable", the distance of the B-spline's control points, in mm.
         iterations: the greatest number of steps on each of three levels.
-        seed: for the choice of voxels that are compared (a fifth, 2,000 to 100,000).
+        seed: for the choice of voxels that are compared (a fifth, 2,000 to 100,000; for a B-spline
+            at most 30,000).
 
     Returns:
         The transform from the fixed space to the moving one, for `warp(moving, transform,
@@ -221,7 +224,7 @@ class _Task:
     def __init__(self, pair: _Pair, metric: Metric, iterations: int, seed: int) -> None:
         self.pair, self.metric, self.iterations, self.seed = pair, metric, iterations, seed
 
-    def search(self) -> Any:
+    def search(self, most: int = MOST_SAMPLES) -> Any:
         """Return a search over three levels, or as many as the size of the images allows."""
         import SimpleITK as sitk
 
@@ -234,7 +237,7 @@ class _Task:
             search.SetMetricAsMeanSquares()
         voxels = float(np.prod(fixed.GetSize()))
         # A mask leaves fewer; the share of voxels is one of the whole grid.
-        wanted = min(max(voxels / 5, FEWEST_SAMPLES), MOST_SAMPLES)
+        wanted = min(max(voxels / 5, FEWEST_SAMPLES), most)
         if wanted < voxels:
             search.SetMetricSamplingStrategy(search.RANDOM)
             search.SetMetricSamplingPercentage(wanted / voxels, self.seed + 1)
@@ -298,7 +301,7 @@ def _deformable(task: _Task, begin: Any, control_mm: float) -> Lattice:
     if np.prod(mesh) > 1 << 20:
         raise ParameterError(f"expected control_mm that gives fewer points than {mesh}")
     spline = sitk.BSplineTransformInitializer(fixed, mesh, 3)
-    search = task.search()
+    search = task.search(MOST_SAMPLES_OF_A_SPLINE)
     search.SetMovingInitialTransform(begin)
     search.SetInitialTransform(spline, True)
     search.SetOptimizerAsLBFGSB(
@@ -306,7 +309,7 @@ def _deformable(task: _Task, begin: Any, control_mm: float) -> Lattice:
         numberOfIterations=max(1, task.iterations // 2),
         maximumNumberOfCorrections=5,
         maximumNumberOfFunctionEvaluations=1000,
-        costFunctionConvergenceFactor=1e7,
+        costFunctionConvergenceFactor=1e9,
     )
     search.Execute(fixed, task.pair.moving)
     pictures = spline.GetCoefficientImages()

@@ -32,6 +32,7 @@ class Entry:
         each: whether every channel and time point is worked on alone.
         ranks: the numbers of spatial axes that it takes.
         least: the fewest voxels along an axis (z may always have one).
+        channels: how many the image must have; any, or none at all, for 0.
     """
 
     function: Callable[..., Any]
@@ -42,6 +43,7 @@ class Entry:
     each: bool
     ranks: tuple[int, ...]
     least: int
+    channels: int
 
     @property
     def name(self) -> str:
@@ -61,6 +63,7 @@ def processing(
     each: bool = True,
     ranks: tuple[int, ...] = (2, 3),
     least: int = 1,
+    channels: int = 0,
 ) -> Callable[[Function], Function]:
     """Enter a function into the table.
 
@@ -70,7 +73,7 @@ def processing(
     """
 
     def enter(function: Function) -> Function:
-        entry = Entry(function, takes, gives, geometry, dtype, each, ranks, least)
+        entry = Entry(function, takes, gives, geometry, dtype, each, ranks, least, channels)
         FUNCTIONS[entry.name] = entry
         return function
 

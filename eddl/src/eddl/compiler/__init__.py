@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from eddl.compiler.arrange import arrange
 from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fuse import fuse
 from eddl.compiler.join import join
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
+from eddl.compiler.precision import lower_precision
 from eddl.compiler.products import join_products
 from eddl.compiler.program import Evaluation, Program, Slabs
 from eddl.compiler.protocol import (
@@ -33,7 +36,7 @@ from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
 from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
-from eddl.ops.table import PRIVATE, apply
+from eddl.ops.table import apply
 
 __all__ = [
     "CHANNELS_LAST",
@@ -56,6 +59,7 @@ __all__ = [
     "join",
     "join_products",
     "lower",
+    "lower_precision",
     "plan_memory",
     "select",
     "simplify",
@@ -72,6 +76,7 @@ def compile_graph(
     *,
     memory_of: Callable[[State], Any],
     bound: Mapping[Value, tuple[Value, Any]] | None = None,
+    precision: str = "float32",
     poison: bool = False,
 ) -> Program | Evaluation:
     """Compile a graph for inputs of static `types`.
@@ -79,15 +84,18 @@ def compile_graph(
     A graph that only infers and whose shapes depend on data is not compiled but evaluated.
 
     `memory_of` gives the device array of a state. `bound` maps outputs to an outside value and its
-    device array, into which the program writes them.
+    device array, into which the program writes them. `precision` is what products compute in.
     """
     try:
         static, _ = specialise(graph, types, backend.evaluate)
     except DynamicError:
-        if graph.updates or any(node.domain == PRIVATE for node in graph.nodes):
+        if graph.updates or any(node.op == "Gradients" for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
-    whole = join_products(simplify(differentiate(join(static))))
+    whole = simplify(differentiate(join(static)))
+    if precision != "float32":
+        whole = simplify(lower_precision(whole, np.dtype(precision)))
+    whole = join_products(whole)
     final = fuse(simplify(lower(whole, backend)))
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}

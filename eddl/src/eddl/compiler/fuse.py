@@ -7,7 +7,8 @@ formula is put into its reader's. The operations and their order stay, so the bi
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from eddl.graph import Graph, Node, Value
 from eddl.ops.table import PRIVATE, copy_node, entry, make_node
@@ -44,10 +45,10 @@ def fuse(graph: Graph) -> Graph:
                     for n, v in zip(_names(value.node), value.node.inputs, strict=True)
                     if v is not None
                 }
-                swaps[name] = _Swap(parts).visit(_formula(value.node))
+                swaps[name] = _swapped(_formula(value.node), parts)
             else:
                 swaps[name] = ast.Name(names.setdefault(value, f"X{len(names)}"))
-        formula = ast.unparse(_Swap(swaps).visit(whole))
+        formula = ast.unparse(_swapped(whole, swaps))
         if len(formula) > LONGEST:
             return copy_node(node, inputs)
         made = make_node("Fused", *names, domain=PRIVATE, formula=formula,
@@ -57,19 +58,26 @@ def fuse(graph: Graph) -> Graph:
     return graph.transform(rewrite)
 
 
-class _Swap(ast.NodeTransformer):
-    """Puts expressions in place of names."""
+def _swapped(tree: ast.expr, parts: Mapping[str, ast.expr]) -> ast.expr:
+    """A copy of a formula with expressions in place of names; a function's name is no value's."""
+    match tree:
+        case ast.Name(id=name):
+            return parts.get(name, tree)
+        case ast.BinOp(left=left, op=op, right=right):
+            return ast.BinOp(_swapped(left, parts), op, _swapped(right, parts))
+        case ast.UnaryOp(op=op, operand=operand):
+            return ast.UnaryOp(op, _swapped(operand, parts))
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            return ast.Compare(_swapped(left, parts), ops, [_swapped(o, parts) for o in others])
+        case ast.Call(func=function, args=arguments):
+            return ast.Call(function, [_swapped(a, parts) for a in arguments], [])
+    return tree
 
-    def __init__(self, parts: dict[str, ast.expr]) -> None:
-        self.parts = parts
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        """Only the arguments: a function's name is not a value's."""
-        arguments: list[ast.expr] = [self.visit(argument) for argument in node.args]
-        return ast.Call(node.func, arguments, [])
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.parts.get(node.id, node)
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> ast.expr:
+    """A formula as a tree, which is never changed."""
+    return ast.parse(text, mode="eval").body
 
 
 def _elementwise(node: Node) -> bool:
@@ -102,11 +110,9 @@ def _formula(node: Node) -> ast.expr:
     """A node's formula as a tree, its attributes as numbers."""
     formula = entry(node).formula
     text = formula(node) if callable(formula) else formula
-    numbers = {
+    numbers: dict[str, ast.expr] = {
         key: ast.Constant(value)
         for key, value in node.attributes.items()
         if isinstance(value, (int, float))
     }
-    tree = ast.parse(str(text), mode="eval").body
-    changed: ast.expr = _Swap({**numbers}).visit(tree)
-    return changed
+    return _swapped(_parsed(str(text)), numbers)

@@ -1,9 +1,9 @@
 """From the inference graph, which is the one that is stored, to its training form.
 
 Batch normalization takes the statistics of the batch and moves the running ones, which become new
-state values, chained in call order where a model is called more than once. Dropout draws a mask
-from the step's number, and from the name of its layer and how often it was called before. A frozen
-batch normalization stays in its inference form.
+state values, chained in call order where a model is called more than once. Dropout and its like
+draw from the step's number, and from the name of their layer and how often it was called before. A
+frozen batch normalization stays in its inference form.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 
 from eddl.graph import Graph, Node, State, Value
-from eddl.ops.table import PRIVATE, copy_node, entry, infer, make_node
+from eddl.ops.table import PRIVATE, Operator, copy_node, entry, find, infer, make_node
 
 
 def training_form(graph: Graph, step: Value, *, seed: int = 0) -> Graph:
@@ -20,18 +20,20 @@ def training_form(graph: Graph, step: Value, *, seed: int = 0) -> Graph:
     current: dict[Value, Value] = {}
     drawn: dict[str, int] = {}
 
-    def dropout(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+    def random(node: Node, inputs: tuple[Value | None, ...], operator: Operator) -> Sequence[Value]:
         name = node.label.given or f"{node.label.base} {len(drawn)}"
         drawn[name] = drawn.get(name, -1) + 1
         stream = zlib.crc32(f"{name} {drawn[name]}".encode())
-        data, ratio = (*inputs, None)[:2]
-        made = make_node("RandomDropout", data, ratio, step, domain=PRIVATE, label=node.label,
-                         seed=seed, stream=stream)  # fmt: skip
+        count = len(operator.inputs) - 1
+        own = (*inputs, *[None] * count)[:count]
+        attributes = {k: v for k, v in node.attributes.items() if k in operator.attributes}
+        made = make_node(operator.name, *own, step, domain=PRIVATE, label=node.label,
+                         **{**attributes, "seed": seed, "stream": stream})  # fmt: skip
         return made.outputs
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
-        if (node.domain, node.op) == ("", "Dropout"):
-            return dropout(node, inputs)
+        if entry(node).random:
+            return random(node, inputs, find(entry(node).random, PRIVATE))
         if (node.domain, node.op) != ("", "BatchNormalization"):
             return copy_node(node, inputs)
         scale = inputs[1]

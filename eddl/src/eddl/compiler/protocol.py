@@ -114,6 +114,7 @@ class Backend(Protocol):
     name: str
     alignment: int
     max_slab: int
+    precisions: tuple[str, ...]
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """The patterns that may begin at a node, longest first."""

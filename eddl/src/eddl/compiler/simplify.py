@@ -5,6 +5,7 @@ Dead nodes need no pass: a graph holds only what its ends need.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,17 +14,27 @@ import numpy as np
 from eddl.graph import Constant, Graph, Node, Value
 from eddl.ops.table import copy_node
 
+LARGEST = 1 << 22
+"""Elements of a constant that is compared with others. A body is written out once for the gradient
+and once for the values; where its constants stay two, all that reads them is computed twice."""
+
 
 def simplify(graph: Graph) -> Graph:
     """Merge common subexpressions and drop operators without effect."""
     seen: dict[Any, Sequence[Value]] = {}
     constants: dict[Any, Value] = {}
+    first: dict[Value, Value] = {}
 
     def canonical(value: Value | None) -> Value | None:
-        if isinstance(value, Constant) and value.data.size <= 64:
-            key = (value.data.dtype.str, value.data.shape, value.data.tobytes())
-            return constants.setdefault(key, value)
-        return value
+        if not isinstance(value, Constant) or value.data.size > LARGEST:
+            return value
+        if value not in first:
+            content = value.data.tobytes()
+            if len(content) > 64:
+                content = hashlib.blake2b(content, digest_size=32).digest()
+            key = (value.data.dtype.str, value.data.shape, content)
+            first[value] = constants.setdefault(key, value)
+        return first[value]
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
         inputs = tuple(map(canonical, inputs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Type:
         """Whether every size is a number."""
         return all(isinstance(size, int) for size in self.shape)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The shape of a static type, as numbers."""
         sizes = tuple(size for size in self.shape if isinstance(size, int))
@@ -51,12 +52,12 @@ class Type:
             raise ValueError(f"the shape {self} is not known yet")
         return sizes
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of elements of a static type."""
         return math.prod(self.sizes)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """The bytes of a static type."""
         return self.count * self.dtype.itemsize

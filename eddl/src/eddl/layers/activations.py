@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
 
 from eddl.errors import AttributeValueError
 from eddl.graph import Label, Value
+from eddl.initializers import constant
 from eddl.layers.build import axis_of, channels, parameter, tensor
 from eddl.ops.table import apply
 
@@ -52,7 +53,7 @@ def prelu(x: Value, *, start: float = 0.25, shared: bool = False, name: str | No
     """
     label, count = Label("prelu", name), 1 if shared else channels(x, "prelu")
     shape = (count, *[1] * (x.rank - 2)) if not shared else (1,)
-    slope = parameter(shape, x.dtype, lambda s, t, _: np.full(s, start, t), label, "slope")
+    slope = parameter(shape, x.dtype, partial(constant, value=float(start)), label, "slope")
     return apply("PRelu", x, slope, label=label)
 
 

@@ -13,9 +13,9 @@ from eddl.layers.linear import dense
 from eddl.layers.noise import dropout
 from eddl.ops.table import apply, integers
 
-FAR = -1e30
-"""What stands for a place that must not be looked at: finite, so that a row of such places alone
-gives no NaN."""
+FAR = -6e4
+"""The score of a place that must not be looked at: its weight is exactly 0, and yet it is finite in
+every floating type, so that a row of such places alone gives no NaN."""
 
 
 def scaled_dot_product(
@@ -64,11 +64,15 @@ def scaled_dot_product(
     if seen is not None:
         scores = apply("Where", seen, scores, FAR)
     weights = apply("Softmax", scores, axis=-1)
-    if seen is not None:
-        weights = apply("Where", seen, weights, 0.0)
     if dropout_ratio:
         weights = dropout(weights, dropout_ratio)
-    return apply("MatMul", weights, value)
+    y = apply("MatMul", weights, value)
+    steps, places = query.shape[2], key.shape[2]
+    by_order = isinstance(steps, int) and isinstance(places, int) and steps <= places
+    if seen is None or (mask is None and by_order):  # each place sees one at least
+        return y
+    count = apply("ReduceMax", apply("Cast", seen, to=y.dtype), integers([-1]), keepdims=1)
+    return apply("Where", apply("Greater", count, 0.0), y, 0.0)
 
 
 def _below(query: Value, key: Value) -> Value:

@@ -143,3 +143,8 @@ def fraction(value: float, layer: str, what: str) -> float:
     if not 0 <= value < 1:
         raise AttributeValueError(f"{layer}: received {what}={value}, expected 0 <= {what} < 1")
     return float(value)
+
+
+def rounded(value: float) -> float:
+    """A number as files hold attributes: a float32, so that what is loaded is what was saved."""
+    return float(np.float32(value))

@@ -13,17 +13,13 @@ from eddl.layers.build import Start, parameter, size_of, tensor
 from eddl.ops.table import apply, integers
 
 
-def _small(shape: Any, dtype: Any, generator: np.random.Generator) -> Any:
-    return generator.uniform(-0.05, 0.05, tuple(shape)).astype(dtype)
-
-
 def embedding(
     x: Value,
     count: int,
     size: int,
     *,
     mask_zero: bool = False,
-    initializer: Start = _small,
+    initializer: Start = "uniform",
     dtype: Any = "float32",
     name: str | None = None,
 ) -> Any:
@@ -105,7 +101,7 @@ def positional_encoding(x: Value, *, base: float = 10000.0) -> Value:
 
 
 def positional_embedding(
-    x: Value, *, initializer: Start = _small, name: str | None = None
+    x: Value, *, initializer: Start = "uniform", name: str | None = None
 ) -> Value:
     """`x` plus a vector, which is learnt, for each place along axis 1.
 

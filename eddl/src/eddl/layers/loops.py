@@ -12,11 +12,9 @@ from eddl.graph import Constant, Graph, Input, Label, Value
 from eddl.layers.build import Sizes, Start, channels, parameter, per_axis, tensor
 from eddl.layers.recurrent import State
 from eddl.layers.reductions import over_first_axes
-from eddl.ops.table import apply, copy_node, integers, make_node
+from eddl.ops.table import apply, copy_node, entry, integers, make_node
 
 Step = Callable[..., Sequence[Sequence[Value]]]
-
-DIFFERENT_IN_TRAINING = ("Dropout", "BatchNormalization")
 
 
 def scan(
@@ -34,7 +32,7 @@ def scan(
     both; it is called once, with symbolic tensors, and may use parameters and values from outside;
     `sequences`, one [N, T, ...] or several of one length; `states`, with which it begins, whose
     types it keeps; `reverse`, whether it goes from the end to the beginning. Returns the outputs of
-    all steps [N, T, ...] and the last states. Layers that differ in training (dropout, batch
+    all steps [N, T, ...] and the last states. Layers that differ in training (noise, dropout, batch
     normalization) have no place in a step.
 
     >>> import eddl
@@ -45,6 +43,12 @@ def scan(
     """
     parts = [sequences] if isinstance(sequences, Value) else list(sequences)
     begin = [states] if isinstance(states, Value) else list(states)
+    return _repeated(step, parts, begin, reverse, Label("scan", name))
+
+
+def _repeated(
+    step: Step, parts: Sequence[Value], begin: Sequence[Value], reverse: bool, label: Label
+) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
     if not parts or any(tensor(x, "scan").rank < 2 for x in parts):
         received = ", ".join(str(x.type) for x in parts)
         raise ShapeError(f"scan: received ({received}), expected sequences [N, T, ...]")
@@ -60,7 +64,7 @@ def scan(
             f"({', '.join(str(v.type) for v in held)}), expected the types that they had"
         )
     body, captured = _closed([*held, *seen], [*moved, *made])
-    wrong = [node.op for node in body.nodes if node.op in DIFFERENT_IN_TRAINING]
+    wrong = [n.op for n in body.nodes if entry(n).random or n.op == "BatchNormalization"]
     if wrong:
         raise AttributeValueError(
             f"scan: received a step with {wrong[0]}, which differs in training; expected it before "
@@ -72,7 +76,7 @@ def scan(
         *begin,
         *parts,
         *captured,
-        label=Label("scan", name),
+        label=label,
         body=body,
         num_scan_inputs=count,
         captures=(("body", len(captured)),),
@@ -82,6 +86,30 @@ def scan(
         scan_output_directions=(turn,) * len(made),
     )
     return node.outputs[len(begin) :], node.outputs[: len(begin)]
+
+
+def time_distributed(function: Callable[[Value], Value], x: Value) -> Value:
+    """A function of [N, ...] applied to every step of [N, T, ...] at once.
+
+    Parameters: `function`, a layer or a model, say a network over images; `x`, all of whose sizes
+    but the batch's are known. Steps count as samples, for the statistics of batch normalization
+    too. Returns [N, T, ...].
+
+    >>> import eddl
+    >>> frames = eddl.Input((5, 1, 16, 16))
+    >>> y = eddl.layers.time_distributed(lambda x: eddl.layers.conv(x, 8, 3, strides=2), frames)
+    >>> y.shape[1:]
+    (5, 8, 8, 8)
+    """
+    layer = "time_distributed"
+    known = [n for n in tensor(x, layer).shape[1:] if isinstance(n, int)]
+    if x.rank < 2 or len(known) != x.rank - 1:
+        raise ShapeError(f"{layer}: received {x.type}, expected [N, T, ...] of known sizes")
+    y = function(apply("Reshape", x, integers([-1, *known[1:]])))
+    sizes = [n for n in tensor(y, layer).shape[1:] if isinstance(n, int)]
+    if len(sizes) != y.rank - 1:
+        raise ShapeError(f"{layer}: received {y.type} from the function, expected known sizes")
+    return apply("Reshape", y, integers([-1, known[0], *sizes]))
 
 
 def _closed(formal: Sequence[Value], outputs: Sequence[Value]) -> tuple[Graph, list[Value]]:
@@ -181,6 +209,6 @@ def conv_lstm(
         if tensor(mask, layer).rank != 2 or mask.dtype != bool:
             raise ShapeError(f"{layer}: received a mask {mask.type}, expected booleans [N, T]")
         sequences.append(mask)
-    (whole,), final = scan(step, sequences, states, reverse=reverse, name=name)
+    (whole,), final = _repeated(step, sequences, states, reverse, label)
     y = whole if return_sequences else final[0]
     return (y, final) if return_state else y

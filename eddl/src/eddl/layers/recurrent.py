@@ -204,7 +204,7 @@ def rnn(
     mask: Value | None = None,
     use_bias: bool = True,
     initializer: Start = "glorot_uniform",
-    recurrent_initializer: Start = "glorot_uniform",
+    recurrent_initializer: Start = "orthogonal",
     name: str | None = None,
 ) -> Any:
     """A plain recurrent layer: h = f(x W + h R + b). Source: Elman 1990.
@@ -215,7 +215,8 @@ def rnn(
     `reverse`, whether the only one does; `return_sequences`, every step's output [N, T, units]
     instead of the last state's [N, units]; `return_state`, a pair of output and final state;
     `initial_state`, zeros when left out; `lengths` or `mask`, which steps count; the initializers,
-    of input and recurrent weights, each gate by itself. Biases begin with 0.
+    of input and recurrent weights, each gate by itself (orthogonal recurrent ones: Saxe et al.
+    2014). Biases begin with 0.
 
     >>> import eddl
     >>> eddl.layers.rnn(eddl.Input((28, 10)), 32).shape
@@ -251,7 +252,7 @@ def gru(
     mask: Value | None = None,
     use_bias: bool = True,
     initializer: Start = "glorot_uniform",
-    recurrent_initializer: Start = "glorot_uniform",
+    recurrent_initializer: Start = "orthogonal",
     name: str | None = None,
 ) -> Any:
     """Gated recurrent units. Source: Cho et al. 2014.
@@ -287,7 +288,7 @@ def lstm(
     use_bias: bool = True,
     forget_bias: float = 1.0,
     initializer: Start = "glorot_uniform",
-    recurrent_initializer: Start = "glorot_uniform",
+    recurrent_initializer: Start = "orthogonal",
     name: str | None = None,
 ) -> Any:
     """Long short-term memory. Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000.

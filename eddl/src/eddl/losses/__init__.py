@@ -46,14 +46,13 @@ from eddl.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
-from eddl.losses.several import DeepSupervision, Several
+from eddl.losses.supervision import DeepSupervision
 
 __all__ = [
     "ADVERSARIAL",
     "NAMED",
     "DeepSupervision",
     "Loss",
-    "Several",
     "average",
     "binary_cross_entropy",
     "binary_dice",

@@ -96,7 +96,7 @@ def binary_cross_entropy(
     target: Value,
     *,
     from_logits: bool = True,
-    positive_weight: float = 1.0,
+    positive_weight: float | Sequence[float] = 1.0,
     ignore_label: int | None = None,
     label_smoothing: float = 0.0,
 ) -> Value:
@@ -104,8 +104,8 @@ def binary_cross_entropy(
 
     Parameters: `prediction`, logits of any shape, or probabilities with `from_logits=False`;
     `target`, 0 and 1 of the same shape (integral ones may lack a single channel's axis), or
-    probabilities; `positive_weight` w; `ignore_label`, an integral label that counts nowhere;
-    `label_smoothing` e, which replaces t by (1 - e) t + e / 2.
+    probabilities; `positive_weight` w, one number or one a channel; `ignore_label`, an integral
+    label that counts nowhere; `label_smoothing` e, which replaces t by (1 - e) t + e / 2.
     Computed from logits as w t softplus(-x) + (1 - t) softplus(x), which neither overflows nor
     loses a small gradient.
 
@@ -116,14 +116,19 @@ def binary_cross_entropy(
     scores, logits = logits_of(prediction, "Sigmoid", from_logits)
     truth, weight = yes_or_no(target, scores, ignore_label)
     _check_share("label_smoothing", label_smoothing)
-    if not positive_weight > 0:
-        raise AttributeValueError(
-            f"binary_cross_entropy: received positive_weight={positive_weight}, expected above 0"
-        )
+    if isinstance(positive_weight, (int, float)):
+        if not positive_weight > 0:
+            raise AttributeValueError(
+                f"binary_cross_entropy: received positive_weight={positive_weight}, expected a "
+                "number above 0, or one a channel"
+            )
+        positive = np.asarray(positive_weight, scores.dtype)
+    else:
+        positive = _per_class(positive_weight, scores)
     if label_smoothing:
         truth = truth * (1.0 - label_smoothing) + label_smoothing / 2
     yes, no = _surprises(scores, logits)
-    return mean(positive_weight * truth * yes + (1.0 - truth) * no, weight)
+    return mean(truth * positive * yes + (1.0 - truth) * no, weight)
 
 
 def focal(
@@ -231,7 +236,7 @@ def _per_class(weights: Sequence[float], prediction: Value) -> Array:
     given = np.asarray(weights, prediction.dtype)
     if given.shape != (classes_of(prediction),) or not (given >= 0).all() or not given.any():
         raise AttributeValueError(
-            f"received class_weights {list(weights)}, expected {classes_of(prediction)} numbers, "
+            f"received the weights {list(weights)}, expected {classes_of(prediction)} numbers, "
             "one a class, none below 0 and not all 0"
         )
     return given.reshape(1, -1, *[1] * (prediction.rank - 2))

@@ -141,7 +141,7 @@ def one_hot(target: Value, prediction: Value, ignore_label: int | None = None) -
             "no in one channel take the loss of that name that begins with binary_"
         )
     placed = apply("Paired", target, prediction, domain=PRIVATE, without=1)
-    kept = apply("Labels", placed, domain=PRIVATE, classes=classes, ignore_label=ignore_label)
+    kept = _labels(placed, classes, ignore_label)
     values = np.asarray([0, 1], prediction.dtype)
     return apply("OneHot", kept, np.asarray([classes], np.int64), values, axis=1)
 
@@ -171,9 +171,16 @@ def yes_or_no(
     same = apply("Paired", target, prediction, domain=PRIVATE)
     if same.dtype.kind == "b":
         return apply("Cast", same, to=prediction.dtype), None
-    kept = apply("Labels", same, domain=PRIVATE, classes=2, ignore_label=ignore_label)
+    kept = _labels(same, 2, ignore_label)
     one, out = (apply("Cast", apply("Equal", kept, n), to=prediction.dtype) for n in (1, 2))
     return one, None if ignore_label is None else 1.0 - out
+
+
+def _labels(target: Value, classes: int, ignore_label: int | None) -> Value:
+    """Class indices; `classes` where they are out of range or ignored, so the type must hold it."""
+    if np.iinfo(target.dtype).max < classes:
+        target = apply("Cast", target, to="int64")
+    return apply("Labels", target, domain=PRIVATE, classes=classes, ignore_label=ignore_label)
 
 
 def target_check(loss: Value, target: Value) -> Callable[[Array], None]:
@@ -222,7 +229,7 @@ def _check_labels(labels: Array, classes: int, ignored: int | None) -> None:
     if ignored is not None:
         wrong &= labels != ignored
     if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        place = tuple(map(int, np.unravel_index(int(wrong.argmax()), wrong.shape)))
         also = f", or ignore_label {ignored}" if ignored is not None else ""
         raise AttributeValueError(
             f"received the label {labels[place]} in the target at {place}, expected 0 to "

@@ -19,6 +19,7 @@ from eddl.metrics.parts import (
     Counts,
     chosen_and_true,
     count,
+    count_all,
     most_probable,
     outside,
     ratio,
@@ -88,8 +89,9 @@ class TopK:
         theirs = apply("Where", apply("Greater", truth, 0.0), prediction, lowest)
         theirs = apply("ReduceMax", theirs, integers([1]), keepdims=1)
         better = apply("Cast", apply("Greater", prediction, theirs), to=truth.dtype)
-        within = apply("Less", over(better, [1]), float(self.k))
-        there = over(truth, [1])
+        within = apply("Less", over(better, [1], keepdims=1), float(self.k))
+        within = apply("And", within, apply("Not", apply("IsNaN", theirs)))
+        there = over(truth, [1], keepdims=1)
         return _counted(state, apply("Cast", within, to=there.dtype) * there, there)
 
     def result(self, state: Counts) -> float:
@@ -267,4 +269,4 @@ def _zeros() -> dict[str, Array]:
 
 
 def _counted(state: Mapping[str, Value], right: Value, every: Value) -> dict[str, Value]:
-    return {"right": state["right"] + count(right), "all": state["all"] + count(every)}
+    return {"right": state["right"] + count_all(right), "all": state["all"] + count_all(every)}

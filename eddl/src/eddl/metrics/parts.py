@@ -9,7 +9,7 @@ import numpy as np
 
 from eddl.graph import Value
 from eddl.losses.parts import classes_of, logits_of, one_hot, over, yes_or_no
-from eddl.ops.table import apply, integers
+from eddl.ops.table import apply
 
 Array = np.ndarray[Any, Any]
 Counts = Mapping[str, Array]
@@ -45,10 +45,18 @@ def gathers(metric: Metric) -> bool:
     return bool(getattr(metric, "gathers", False))
 
 
-def count(value: Value, axes: Sequence[int] | None = None) -> Value:
-    """A sum in float64."""
-    given = [] if axes is None else [integers(axes)]
-    return apply("ReduceSum", apply("Cast", value, to="float64"), *given, keepdims=0)
+def count(value: Value, axes: Sequence[int]) -> Value:
+    """A sum of zeros and ones in float64; lines of space are counted first, in their own type,
+    where they are exact up to 2^24 and need no wide copy of everything."""
+    last = value.rank - 1
+    if last > 1:
+        value, axes = over(value, [last]), [axis for axis in axes if axis != last]
+    return over(apply("Cast", value, to="float64"), axes)
+
+
+def count_all(value: Value) -> Value:
+    """As `count`, over all axes."""
+    return count(value, range(value.rank))
 
 
 def ratio(part: Array, whole: Array) -> float:

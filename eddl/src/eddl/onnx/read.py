@@ -167,7 +167,7 @@ class Reader:
             return
         local = self.functions.get((proto.domain, proto.op_type))
         operator = TABLE.get((domain, proto.op_type))
-        if local is not None:
+        if local is not None and not (operator is not None and operator.random == operator.name):
             self._inline(local, proto, inputs, scope)
             return
         if operator is None:

@@ -14,7 +14,7 @@ from onnx import defs, helper, numpy_helper
 from eddl.errors import AttributeValueError, FileError, GraphError
 from eddl.graph import Constant, Graph, Node, State, Value
 from eddl.onnx.names import DEFAULT_OPSET, IR_VERSION, OLDEST_WRITTEN, to_onnx
-from eddl.ops.table import OPSET, PRIVATE, copy_node, entry
+from eddl.ops.table import OPSET, PRIVATE, copy_node, entry, find
 from eddl.training.checkpoint import write_atomically
 from eddl.training.names import assign_names
 
@@ -54,10 +54,13 @@ def to_proto(
         [_info(value, names) for value in graph.outputs],
         [_tensor(s.storage.view(), names[s]) for s in states],
     )
-    domains = {"": target, **{domain: defs.onnx_ml_opset_version() for domain in writer.domains}}
+    versions = {PRIVATE: 1}
+    domains = {domain: versions.get(domain, defs.onnx_ml_opset_version())
+               for domain in writer.domains}  # fmt: skip
     proto = helper.make_model(
         body,
-        opset_imports=[helper.make_opsetid(*item) for item in domains.items()],
+        opset_imports=[helper.make_opsetid(*item) for item in {"": target, **domains}.items()],
+        functions=[_passing(name, target) for name in sorted(writer.functions)],
         ir_version=IR_VERSION,
         producer_name="eddl",
         producer_version=version("eddl"),
@@ -66,14 +69,29 @@ def to_proto(
     return proto
 
 
+def _passing(name: str, opset: int) -> onnx.FunctionProto:
+    """An operator that is there in training alone, as a function that gives its input."""
+    return helper.make_function(
+        PRIVATE, name, ["X"], ["Y"], [helper.make_node("Identity", ["X"], ["Y"])],
+        [helper.make_opsetid("", opset)], attributes=sorted(find(name, PRIVATE).attributes),
+    )  # fmt: skip
+
+
+def _kept(node: Node, opset: int) -> bool:
+    """Whether a file can hold a node as it is: by the standard, or as a function of its own."""
+    return _schema(node, opset) is not None or (
+        node.domain == PRIVATE and entry(node).random == node.op
+    )
+
+
 def _inlined(graph: Graph, opset: int) -> Graph:
     """Operators that the file's opset lacks, private ones among them, as their bodies."""
-    while any(_schema(node, opset) is None for node in graph.nodes):
+    while not all(_kept(node, opset) for node in graph.nodes):
 
         def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
             outputs = copy_node(node, inputs)
             made = outputs[0].node
-            if made is None or _schema(made, opset) is not None:
+            if made is None or _kept(made, opset):
                 return outputs
             body = entry(made).body
             if body is None or not all(v.type.static for v in made.inputs if v is not None):
@@ -120,6 +138,7 @@ class _Writer:
         self.names = names
         self.opset = opset
         self.domains: set[str] = set()
+        self.functions: set[str] = set()
 
     def nodes(self, graph: Graph, prefix: str) -> list[onnx.NodeProto]:
         """A graph's constants and nodes; its other values have names already."""
@@ -149,11 +168,13 @@ class _Writer:
         )
         if node.domain:
             self.domains.add(node.domain)
+        if node.domain == PRIVATE:
+            self.functions.add(node.op)
         schema, captured = _schema(node, self.opset), list(node.inputs[len(own) :])
         for key, value in _written_attributes(node):
             if key == "num_outputs" and len(inputs) > 1:
                 continue  # the sizes say it
-            if key not in schema.attributes:
+            if schema is not None and key not in schema.attributes:
                 raise GraphError(
                     f"{name}: {node.op} with {key}={value!r} cannot be written as opset "
                     f"{self.opset}; ask for a later one"

@@ -128,6 +128,7 @@ register(
         infer=_like,
         body=_dropout_body,
         attributes={"seed": 0},
+        random="RandomDropout",
         since=13,
         upgrades={12: _ratio_to_input},
     )

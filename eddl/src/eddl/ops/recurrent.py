@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from eddl.graph import Dim, Node, Type, Value
+from eddl.ops.indexing import filled
 from eddl.ops.table import REQUIRED, Call, Operator, apply, integers, make_node, register
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -172,7 +173,7 @@ def _directions(node: Node, x: Value) -> list[_Direction]:
         )
         for name in names
     ]
-    zero = apply("Identity", np.zeros((x.type.sizes[1], hidden), x.dtype))
+    zero = filled(0, x.dtype, (x.type.sizes[1], hidden))
     before = node.attributes.get("linear_before_reset")
     ws, rs = _rows(w), _rows(r)
     given: list[list[Value] | list[None]] = [

@@ -173,6 +173,34 @@ def _grid_sample_body(node: Node) -> Sequence[Value]:
     return [y if y.dtype == given.dtype else apply("Cast", y, to=given.dtype)]
 
 
+def _affine_grid(call: Call) -> list[Type]:
+    theta, size = call.type(0), call.constant(1)
+    rank = call.type(1).shape[0]
+    if rank not in (3, 4, 5, None) or theta.rank != 3:
+        raise call.fail("theta [N, axes, axes + 1] and the size of a tensor [N, C, space...]")
+    if not isinstance(rank, int):
+        return []
+    for i, n in ((1, rank - 2), (2, rank - 1)):
+        same(call, theta.shape[i], n, what=f"theta [N, {rank - 2}, {rank - 1}]")
+    sizes: list[Dim] = [None] * (rank - 2) if size is None else [int(n) for n in size[2:]]
+    count = None if size is None else int(size[0])
+    return [theta.with_shape([same(call, theta.shape[0], count, what="as many thetas as samples"),
+                              *sizes, rank - 2])]  # fmt: skip
+
+
+def _affine_grid_body(node: Node) -> Sequence[Value]:
+    """Source: the ONNX operator specification of AffineGrid; an axis of one element lies at 0."""
+    theta, (count, *space, rank) = _need(node.inputs[0]), node.outputs[0].type.sizes
+    lines = []
+    for n in space:
+        width = n - 1 if node.attributes["align_corners"] else n
+        lines.append((2 * np.arange(n) - (n - 1)) / max(width, 1))
+    axes = [a.reshape(-1) for a in np.meshgrid(*lines, indexing="ij")]
+    places = np.stack([*reversed(axes), np.ones(math.prod(space))]).astype(theta.dtype)
+    moved = apply("Transpose", apply("MatMul", theta, Constant(places)), perm=(0, 2, 1))
+    return [apply("Reshape", moved, integers([count, *space, rank]), allowzero=1)]
+
+
 def _mode_names(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:
     """Before opset 20 the modes were named after two axes."""
     names = {"bilinear": "linear", "bicubic": "cubic"}
@@ -312,6 +340,17 @@ register(
         attributes={"align_corners": 0, "mode": "linear", "padding_mode": "zeros"},
         since=20,
         upgrades={20: _mode_names},
+    )
+)
+register(
+    Operator(
+        name="AffineGrid",
+        inputs=("theta", "size"),
+        infer=_affine_grid,
+        body=_affine_grid_body,
+        attributes={"align_corners": 0},
+        since=20,
+        constant_inputs=(1,),
     )
 )
 register(

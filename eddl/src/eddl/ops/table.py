@@ -78,7 +78,9 @@ class Operator:
     gradient is `None` where nothing flows back. `body(node)` gives the outputs in other operators.
     `constant_inputs` must be known when a program is compiled. `float32` marks operators that
     compute in float32 whatever the network's precision. `any_output` marks a gradient that takes
-    `None` for each output through which nothing flows, the first included. `host` marks operators
+    `None` for each output through which nothing flows, the first included. `random` names the
+    private operator that stands in its place in training: it takes the same inputs, then the step,
+    and has the attributes `seed` and `stream`. `host` marks operators
     that only the evaluator runs, since their results' shapes depend on data or they are no tensors.
     `upgrades` maps an opset to the function
     `(attributes, inputs) -> (attributes, inputs)` that brings the form before it to its own.
@@ -97,6 +99,7 @@ class Operator:
     constant_inputs: tuple[int, ...] = ()
     float32: bool = False
     any_output: bool = False
+    random: str = ""
     host: bool = False
     upgrades: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
 
@@ -248,8 +251,20 @@ def copy_node(node: Node, inputs: Sequence[Value | None]) -> Sequence[Value]:
     """The node over other inputs, its output types inferred anew: what a pass does by default."""
     if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
         return node.outputs
-    types = infer(entry(node), inputs, node.attributes)
-    types += [Opaque()] * (len(node.outputs) - len(types))
+    if all(map(_same_to_rules, inputs, node.inputs)):
+        types = [value.type for value in node.outputs]
+    else:
+        types = infer(entry(node), inputs, node.attributes)
+        types += [Opaque()] * (len(node.outputs) - len(types))
     return Node(
         node.op, inputs, types, node.attributes, domain=node.domain, label=node.label
     ).outputs
+
+
+def _same_to_rules(new: Value | None, old: Value | None) -> bool:
+    """Whether a type rule cannot tell two inputs apart: it sees types, and constants' content."""
+    if new is old:
+        return True
+    if new is None or old is None or isinstance(new, Constant) or isinstance(old, Constant):
+        return False
+    return new.type == old.type

@@ -214,8 +214,8 @@ class PeriodicCheckpoint(Callback):
         return self.path.with_name(name)
 
     def on_batch_end(self, training: Training, logs: Logs) -> None:
-        """Every so many steps."""
-        if self.steps and training.steps % self.steps == 0:
+        """Every so many steps, and where the training is stopped."""
+        if training.stopped or (self.steps and training.steps % self.steps == 0):
             training.save(self.path_of(training))
 
     def on_epoch_end(self, training: Training, logs: Logs) -> None:

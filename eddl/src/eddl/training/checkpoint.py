@@ -9,6 +9,7 @@ machine type, versions and number of threads, and warns once where one of these 
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
@@ -60,7 +61,7 @@ def write_checkpoint(training: Training, path: str | Path) -> None:
         "made_with": made_with(training.model.device),
     }
     header["checksum"] = _checksum(header, tensors)
-    for left in Path(path).parent.glob(f".{Path(path).name}.*{PARTIAL}"):
+    for left in Path(path).parent.glob(f".{glob.escape(Path(path).name)}.*{PARTIAL}"):
         left.unlink(missing_ok=True)  # of a process that was killed while it wrote
     write_atomically(path, save(tensors, {"eddl": json.dumps(header)}))
 
@@ -182,6 +183,8 @@ def _views(training: Training) -> dict[str, Array]:
         found.update({f"average/{model.names[s]}": state.averages.view(s)
                       for s in state.averages.states})  # fmt: skip
     found["skipped"] = state.skipped
+    if state.scale is not None:
+        found |= {"loss_scale": state.scale.scale, "calm_steps": state.scale.calm}
     scores = training.setup.scores[True]
     found.update({f"metric/{name}": array for name, array in scores.counts().items()})
     return found
@@ -202,12 +205,15 @@ def made_with(device: str = "cpu") -> dict[str, Any]:
     from eddl import devices
     from eddl.backends.array.threads import available
 
+    backend = devices.backend(device)
+    library = getattr(backend, "library", None)
+    release = [] if library is None else [".".join(map(str, library.version))]
     return {
         "eddl": version("eddl"),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": f"{device} ({devices.backend(device).name})",
+        "device": " ".join([device, backend.name, *release]),
         "threads": available(),
     }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eddl import losses as loss_functions
@@ -43,11 +43,11 @@ def plain_heads(model: Model) -> list[Head]:
 def make_heads(model: Model, loss: Any, weights: Any = None, metrics: Any = ()) -> list[Head]:
     """Read what `build` was told; one form of each is a value for the only output, or for all."""
     names = _names(model)
-    single = len(names) == 1
+    single, joint = len(names) == 1, getattr(loss, "joint", False)
     losses = _each(loss, names, "loss", shared=True)
     factors = _each(weights, names, "loss_weights", default=1.0)
-    if single and not isinstance(metrics, Mapping):
-        metrics = [metrics]
+    if (single or joint) and not isinstance(metrics, Mapping):
+        metrics = [metrics, *[()] * (len(names) - 1)]
     chosen = _each(metrics or None, names, "metrics", default=())
     heads = []
     for name, output, one, factor, wanted in zip(
@@ -66,9 +66,21 @@ def make_heads(model: Model, loss: Any, weights: Any = None, metrics: Any = ()) 
         heads.append(
             Head(name, logits, prediction, function, 1.0 if factor is None else factor, found)
         )
+    if joint:
+        heads = _joined(loss, heads)
     if all(head.loss is None for head in heads):
         raise AttributeValueError(f"build: received no loss, expected one for some of {names}")
     return heads
+
+
+def _joined(loss: Callable[..., Value], heads: Sequence[Head]) -> list[Head]:
+    """A loss that takes all outputs with one target belongs to the first."""
+    first, *rest = heads
+
+    def whole(prediction: Value, target: Value) -> Value:
+        return loss([prediction, *(head.logits for head in rest)], target)
+
+    return [replace(first, loss=whole), *(replace(head, loss=None) for head in rest)]
 
 
 def _names(model: Model) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +93,17 @@ class Training:
             return
         size = self.setup.accumulate
         with contextlib.closing(self.source.epoch()) as batches:
-            batch = next(batches, END)
+            batch, one = next(batches, END), None
             while batch is not END and not self.stopped:
                 reports: list[Report] = []
                 while batch is not END and len(reports) < size:
                     inputs, targets = unpack(batch, self.setup.counts)
-                    one = self.setup.find(targets, training=True)
+                    one, before = self.setup.find(targets, training=True), one
+                    if reports and one is not before:
+                        raise ShapeError(
+                            "fit: received micro-batches of one step with targets of different "
+                            "types or ranks; expected the same in all that are gathered"
+                        )
                     with between_steps():
                         reports.append(one.add(inputs, targets))
                     place = self.source.state_dict()
@@ -106,11 +111,11 @@ class Training:
                 ended = batch is END
                 if ended:
                     place = self.source.state_dict()
+                assert one is not None
                 with between_steps():
                     self._update(one, reports)
                     self.place, self.ended = place, ended
                     self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].losses.items()})
-                    self._write()
                 means = self.setup.scores[True].means.results()
                 bar.set_postfix(loss=f"{means.get('loss', float('nan')):.4f}", refresh=False)
                 bar.update(len(reports))
@@ -123,7 +128,8 @@ class Training:
         self.steps += 1
 
     def _end_epoch(self, scores: Mapping[str, float]) -> None:
-        if not self.finite:
+        scale = self.setup.state.scale
+        if not self.finite and (scale is None or scale.scale <= 1):
             raise StateError(
                 f"epoch {self.epoch + 1}: no step had a finite loss and finite gradients, so none "
                 "changed anything; look at the data, or take a lower learning rate or clip_norm"
@@ -138,11 +144,11 @@ class Training:
         self.ended = False
         self.setup.scores[True].reset()
         self._tell("on_epoch_end", logs)
-        self._write()
 
     def _tell(self, moment: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self, *arguments)
+        self._write()
 
     def _write(self) -> None:
         wanted, self._wanted = self._wanted, []
@@ -171,6 +177,9 @@ def run_training(
     setup = model.built()
     batches = batches_of(data, targets, batch_size, seed, counts=setup.counts, shuffle=True)
     source = Source(batches, steps=steps_per_epoch, repeated=epochs > 1)
+    pair = validation if isinstance(validation, tuple) else (validation, None)
+    if isinstance(pair[0], Iterator):
+        Source(pair[0], repeated=epochs > 1)
     chosen = [_callback(one) for one in callbacks]
     if checkpoint is not None and not isinstance(checkpoint, PeriodicCheckpoint):
         checkpoint = PeriodicCheckpoint(checkpoint)
@@ -185,9 +194,6 @@ def run_training(
             )
         if checkpoint.path.exists():
             read_checkpoint(training, checkpoint.path)
-    pair = validation if isinstance(validation, tuple) else (validation, None)
-    if epochs > 1:
-        Source(pair[0] if validation is not None else (), repeated=True)
 
     def validate() -> dict[str, float]:
         if validation is None:

@@ -211,6 +211,7 @@ class Model:
         accumulate: int = 1,
         ema: float | None = None,
         nonfinite: str = "skip",
+        precision: str = "float32",
     ) -> None:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
 
@@ -231,7 +232,8 @@ class Model:
         sizes, but for batch normalization, which sees micro-batches. `ema`, such as 0.999, keeps
         averages of parameters and running statistics (`averaged`). `nonfinite`, where a loss or
         gradient is not finite: "skip" the step, which leaves everything as it was and warns the
-        first time, or "raise".
+        first time, or "raise". `precision` "float16" trains with products in half precision,
+        parameters in float32 and a loss scale; evaluating and predicting stay float32.
 
         Raises `GradientError`, naming node, operator and path, where the parameters' gradients
         would have to flow through an operator that has none.
@@ -241,7 +243,7 @@ class Model:
         check_differentiable(learned, self.parameters)
         slabs = self._slabs if device == self._device else Slabs(backend(device))
         choices = Choices(rates, regularizers, constraints, clip_norm, clip_value, ema, nonfinite)
-        setup = Setup(self, optimizer, heads, choices, accumulate, slabs, self._seed,
+        setup = Setup(self, optimizer, heads, choices, accumulate, precision, slabs, self._seed,
                       self._max_bytes)  # fmt: skip
         self._slabs, self._device = slabs, device
         self._heads, self._setup, self._predict = heads, setup, None
@@ -321,9 +323,7 @@ class Model:
 
         Both are the data's: regularizers and clipping come after."""
         data, labels = self._batch(inputs, targets)
-        one = self.built().find(labels, training=True)
-        one.check(labels)
-        step = one.step
+        step = self.built().find(labels, training=True).step
         outputs, gradients = step.gradients(*data, *labels)
         names = [self.names[p] for p in step.groups[0].parameters]
         return float(outputs[0]), dict(zip(names, gradients, strict=True))

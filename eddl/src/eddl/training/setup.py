@@ -21,8 +21,8 @@ from eddl.tensors import as_host_array
 from eddl.training import surgery
 from eddl.training.counters import Counters, Score
 from eddl.training.heads import Head
-from eddl.training.state import Averages, Rules, TrainingState, begin_training
-from eddl.training.step import Step
+from eddl.training.state import Averages, LossScale, Rules, TrainingState, begin_training
+from eddl.training.step import Step, check_precision
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
@@ -72,14 +72,15 @@ class Pass:
         model, heads = setup.model, setup.trained
         self.score = setup.scores[training]
         losses: list[Value] = []
-        self._checks = []
+        self._checks = []  # a step that trains has its own
         self._rows: dict[str, int] = {}
         updates: dict[State, Value] = {}
         rows: list[Value] = []
         for head, target in zip(heads, targets, strict=True):
             assert head.loss is not None
             losses.append(head.loss(head.logits, target))
-            self._checks.append(target_check(losses[-1], target))
+            if not training:
+                self._checks.append(target_check(losses[-1], target))
             counts, gathered = self.score.counters[head.name].updates(target)
             updates |= counts
             self._rows[head.name] = len(gathered)
@@ -100,6 +101,7 @@ class Pass:
             accumulate=training and setup.accumulate > 1,
             training=training,
             device=model.device,
+            precision=setup.precision if training else "float32",
             slabs=setup.slabs,
             state=setup.state if training else None,
             seed=setup.seed,
@@ -109,7 +111,8 @@ class Pass:
     def add(self, inputs: Sequence[Any], targets: Sequence[Any]) -> Report:
         """The gradients part of the step on a batch; labels are checked before it."""
         labels = [as_host_array(target, what="targets") for target in targets]
-        self.check(labels)
+        for check, array in zip(self._checks, labels, strict=False):
+            check(array)
         outputs = iter(self.step.add(*inputs, *labels))
         losses = [float(next(outputs)) for _ in self._names]
         weights = {index: float(next(outputs)) for index in self._weighed}
@@ -119,14 +122,10 @@ class Pass:
             {name: [next(outputs) for _ in range(count)] for name, count in self._rows.items()},
         )
 
-    def check(self, labels: Sequence[Array]) -> None:
-        """Refuse labels that are no class."""
-        for check, array in zip(self._checks, labels, strict=True):
-            check(array)
-
     def update(self, reports: Sequence[Report]) -> bool:
         """The update part; what was reported since the last one counts if it was finite."""
         if not self.step.update():
+            self.score.means.add(dict.fromkeys(self._names, (0.0, 0.0)))  # NaN if there is no other
             return False
         for report in reports:
             self.score.means.add(report.losses)
@@ -145,6 +144,7 @@ class Setup:
         heads: Sequence[Head],
         choices: Choices,
         accumulate: int,
+        precision: str,
         slabs: Any,
         seed: int,
         max_bytes: int | None,
@@ -154,6 +154,7 @@ class Setup:
                 f"build: received accumulate={accumulate!r}, expected a whole number of at least 1"
             )
         self.model, self.optimizer, self.choices = model, optimizer, choices
+        self.precision = check_precision(precision, slabs.backend)
         self.accumulate, self.slabs, self.seed, self.max_bytes = accumulate, slabs, seed, max_bytes
         self.trained = [head for head in heads if head.loss is not None]
         self._state: TrainingState | None = None
@@ -180,6 +181,8 @@ class Setup:
                 statistics = [s for s in self.model.states
                               if not s.trainable and s.dtype.kind == "f"]  # fmt: skip
                 self._state.averages = Averages([*parameters, *statistics], rules.ema)
+            if self.precision == "float16":
+                self._state.scale = LossScale()
         return self._state
 
     def forget_programs(self) -> None:
@@ -200,7 +203,7 @@ class Setup:
             one = self.find(labels, training=True)
             reports.append(one.add(data, labels))
         if not one.update(reports):
-            for report in reports:
+            for report in reports:  # a caller by hand wants to see what was not finite
                 score.means.add(report.losses)
         return score.results()
 

@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 Regularizer = Callable[[Value], Value]
 Constraint = Callable[[Value], Value]
 NONFINITE = ("skip", "raise")
+PATIENCE = 2000
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,18 @@ class Averages:
 
 
 @dataclass
+class LossScale:
+    """What a loss is multiplied by so that its gradients are no zeros in float16.
+
+    It is halved by a step that is not finite, which is skipped, and doubled after `PATIENCE` steps
+    in a row that were. Source: Micikevicius et al. 2018, section 3.2.
+    """
+
+    scale: Array = field(default_factory=lambda: np.full((), 2.0**16))
+    calm: Array = field(default_factory=lambda: np.zeros((), np.int64))
+
+
+@dataclass
 class TrainingState:
     """Groups, averages and counts. `micro` counts the micro-batches since the last update;
     `skipped` the steps that were not finite; schedules that watch a quantity read `history`."""
@@ -181,6 +194,7 @@ class TrainingState:
     clip_norm: float | None = None
     clip_value: float | None = None
     averages: Averages | None = None
+    scale: LossScale | None = None
     skipped: Array = field(default_factory=lambda: np.zeros((), np.int64))
     micro: Array = field(default_factory=lambda: np.zeros((), np.int64))
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from eddl import devices
-from eddl.compiler import Evaluation, Program, Slabs, compile_graph, training_form
-from eddl.errors import AttributeValueError, GradientError, ShapeError, StateError
+from eddl.compiler import Backend, Evaluation, Program, Slabs, compile_graph, training_form
+from eddl.errors import AttributeValueError, DeviceError, GradientError, ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
+from eddl.losses import target_check
 from eddl.ops.differentiation import gradients
 from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.optimizers import Optimizer, rate_at
 from eddl.tensors import as_host_array
-from eddl.training.state import Averages, Group, Rules, TrainingState, begin_training
+from eddl.training.interrupt import between_steps
+from eddl.training.state import Averages, Group, LossScale, Rules, TrainingState, begin_training
 from eddl.training.store import Arena, flat_state, runs
 from eddl.training.updates import update_graph
 
@@ -43,12 +45,15 @@ class Step:
     one of them; `updates`, states and their new values; `rules`, clipping, averages and the like;
     `accumulate`, whether gradients are gathered over several micro-batches (`add`) before an
     `update`; `training`, whether layers such as batch normalization run in their training form;
-    `device`; `slabs`, transient memory to share with other steps; `state`, that of another step
-    over the same parameters, to go on with its optimizers; `seed`, of the random numbers that
-    dropout draws; `max_bytes`, what the values of a run may take (by default the memory that is
-    free), beyond which `MemoryLimitError` is raised before any is allocated.
+    `device`; `precision`, what products compute in: "float32", or "float16" with parameters in
+    float32 and a loss scale that finds itself; `slabs`, transient memory to share with other steps;
+    `state`, that of another step over the same parameters, to go on with its optimizers; `seed`, of
+    the random numbers that dropout draws; `max_bytes`, what the values of a run may take (by
+    default the memory that is free), beyond which `MemoryLimitError` is raised before any is
+    allocated.
 
-    A loss that is not finite, or a gradient that is not or whose square overflows, changes nothing:
+    Labels that are no class of a loss are refused before anything is computed. A loss that is not
+    finite, or a gradient that is not or whose square overflows, changes nothing:
     the step is skipped, counted in `state.skipped`, and the first time a warning names it.
 
     >>> import eddl, numpy as np
@@ -92,6 +97,7 @@ class Step:
         accumulate: bool = False,
         training: bool = True,
         device: str = "cpu",
+        precision: str = "float32",
         slabs: Slabs | None = None,
         state: TrainingState | None = None,
         seed: int = 0,
@@ -105,10 +111,19 @@ class Step:
         self._programs: dict[tuple[Type, ...], Program | Evaluation] = {}
         self._update_program: Program | Evaluation | None = None
         self._accumulate = accumulate
+        self._precision = check_precision(precision, self._backend)
         for loss, _, _ in minimize:
             _check_loss(loss)
+        self._checks = [
+            (index, target_check(loss, value))
+            for index, value in enumerate(inputs)
+            if value.dtype.kind in "iu"
+            for loss, _, _ in minimize
+        ]
         rules = rules or Rules()
         self.state = state or begin_training([(p, o) for _, p, o in minimize], rules)
+        if precision == "float16" and self.state.scale is None:
+            self.state.scale = LossScale()
         self._owners = [p for group in self.state.groups for p in group.parameters]
         self._count = len(outputs)
         graph = self._gradients_graph(inputs, outputs, [loss for loss, _, _ in minimize])
@@ -157,19 +172,24 @@ class Step:
         return results
 
     def update(self) -> bool:
-        """The update part, for all gradients since the last one; whether the step was finite."""
+        """The update part, for all gradients since the last one; whether the step was finite.
+        Ctrl-C takes effect when it is done."""
         state = self.state
         if not state.micro:
             raise StateError("update: received no gradients, expected a call of add before")
         self.discard()
         if not state.groups:
-            for run, new in self._waiting:
-                run.part(run.arena.array)[...] = new
+            with between_steps():
+                for run, new in self._waiting:
+                    run.part(run.arena.array)[...] = new
             return True
         rates = [rate_at(g.optimizer, int(g.count), state.history) for g in state.groups]
-        (fine,) = self.update_program.run([np.asarray(rate) for rate in rates])
+        before = float(state.scale.scale) if state.scale is not None else 1.0
+        program = self.update_program
+        with between_steps():
+            fine, losses = program.run([np.asarray(rate) for rate in rates])
         if not fine:
-            self._refuse()
+            self._refuse(quietly=bool(losses) and before > 1)
         return bool(fine)
 
     def discard(self) -> None:
@@ -183,6 +203,7 @@ class Step:
         found: list[Array] = []
         for group in self.state.groups:
             weight = (float(group.weight) or 1.0) if self._accumulate else 1.0
+            weight *= float(self.state.scale.scale) if self.state.scale is not None else 1.0
             kept = map(group.gradient, group.parameters)
             found += [(gradient / weight).astype(gradient.dtype) for gradient in kept]
         return results, found
@@ -235,6 +256,9 @@ class Step:
             for state, value in sums.items():
                 wide = apply("Cast", value, to="float64")
                 updates[state] = state + wide if self._accumulate else wide
+            if self.state.scale is not None:
+                scale = flat_state(self.state.scale.scale, "scale")
+                total = total * apply("Cast", scale, to=total.dtype)
             flows = gradients(total, group.parameters)
             if self._accumulate:
                 held = [flat_state(group.gradient(p), "gradient") for p in group.parameters]
@@ -260,6 +284,8 @@ class Step:
             )
         data = [fit(array, value) for array, value in zip(arrays, inputs, strict=True)]
         _check_batch(inputs, data)
+        for index, check in self._checks:
+            check(data[index])
         with self._backend.within(self._max_bytes):
             program = self.program(*(Type(array.dtype, array.shape) for array in data))
             if not self.state.micro:
@@ -292,6 +318,7 @@ class Step:
             self._slabs,
             memory_of=self._memory_of,
             bound=bound,
+            precision=self._precision,
             poison=self._poison,
         )
 
@@ -309,9 +336,13 @@ class Step:
     def _memory_of(self, state: State) -> Any:
         return self._backend.from_host(state.storage.view())
 
-    def _refuse(self) -> None:
-        """What follows a step that was not finite; its update has changed nothing."""
+    def _refuse(self, *, quietly: bool) -> None:
+        """What follows a step that was not finite; its update has changed nothing. Where a smaller
+        scale of the loss may help, nothing is said."""
         state = self.state
+        if quietly:
+            state.skipped += 1
+            return
         number = int(state.groups[0].count) + int(state.skipped) + 1
         what = f"step {number}: the loss or a gradient is not finite"
         if state.nonfinite == "raise":
@@ -328,6 +359,21 @@ class Step:
                 RuntimeWarning,
                 stacklevel=3,
             )
+
+
+def check_precision(precision: str, backend: Backend) -> str:
+    """The precision, where the backend has it."""
+    if precision in backend.precisions:
+        return precision
+    if precision == "bfloat16":
+        raise DeviceError(
+            f"received precision='bfloat16', which the {backend.name} backend does not compute: "
+            "NumPy has no arithmetic of that type, and conversions would make it slower than "
+            f"float32; expected one of {backend.precisions}"
+        )
+    raise AttributeValueError(
+        f"received precision={precision!r}, expected one of {backend.precisions}"
+    )
 
 
 def _check_loss(loss: Value) -> None:

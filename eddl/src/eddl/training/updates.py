@@ -18,7 +18,7 @@ import numpy as np
 from eddl.graph import Graph, Input, Node, State, Type, Value
 from eddl.ops.differentiation import gradients
 from eddl.ops.table import apply, copy_node, integers
-from eddl.training.state import Averages, Group, TrainingState, Unit
+from eddl.training.state import PATIENCE, Averages, Group, TrainingState, Unit
 from eddl.training.store import Run, flat_state
 
 Array = np.ndarray[Any, Any]
@@ -27,15 +27,18 @@ Waiting = Sequence[tuple[Run, Array]]
 
 
 def update_graph(state: TrainingState, waiting: Waiting, *, accumulated: bool) -> Graph:
-    """Inputs: the learning rate of each group (float64). Output: whether all was finite."""
+    """Inputs: the learning rate of each group (float64). Outputs: whether all was finite, and
+    whether the losses were."""
     rates = [Input(Type("float64", ()), name=f"rate {i}") for i in range(len(state.groups))]
     counts = [flat_state(group.count, "step") for group in state.groups]
-    flows = [_flows(group, state, accumulated=accumulated) for group in state.groups]
+    scale = None if state.scale is None else flat_state(state.scale.scale, "scale")
+    flows = [_flows(group, state, scale, accumulated=accumulated) for group in state.groups]
+    totals = [flat_state(group.total, "total") for group in state.groups]
     fresh = [_Fresh(run, flat_state(run.part(run.arena.array), "state"), flat_state(new, "new"))
              for run, new in waiting]  # fmt: skip
     fine = _finite(
         [
-            *(flat_state(group.total, "total") for group in state.groups),
+            *totals,
             *(_square(flow.raw) for part in flows for flow in part),
             *(_wide(apply("ReduceSum", one.new, keepdims=0))
               for one in fresh if one.new.dtype.kind == "f"),
@@ -45,16 +48,18 @@ def update_graph(state: TrainingState, waiting: Waiting, *, accumulated: bool) -
     for group, rate, count, part in zip(state.groups, rates, counts, flows, strict=True):
         updates[count] = apply("Where", fine, count + 1, count)
         number = _wide(count + 1)
-        scale = _scale(part, state.clip_norm)
+        shrink = _shrink(part, state.clip_norm)
         for flow in part:
-            updates |= _moved(group, flow, rate, number, scale, fine)
+            updates |= _moved(group, flow, rate, number, shrink, fine)
     for one in fresh:
         updates[one.old] = apply("Where", fine, one.new, one.old)
     if state.averages is not None:
         moved = [(flow.unit.run, flow.theta) for part in flows for flow in part]
         moved += [(one.run, one.old) for one in fresh if one.run.members[0] in state.averages]
         updates |= _averaged(state.averages, moved, updates, _wide(counts[0] + 1), fine)
-    return Graph(rates, [fine], updates)
+    if state.scale is not None and scale is not None:
+        updates |= _scaled(scale, flat_state(state.scale.calm, "calm"), fine)
+    return Graph(rates, [fine, _finite(totals)], updates)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ class _Flow:
     followed: Value
 
 
-def _flows(group: Group, state: TrainingState, *, accumulated: bool) -> list[_Flow]:
+def _flows(
+    group: Group, state: TrainingState, scale: Value | None, *, accumulated: bool
+) -> list[_Flow]:
     weight = flat_state(group.weight, "weight")
     # Where every label of a step is ignored its weight is 0, and so is its gradient.
     share = apply("Where", apply("Equal", weight, 0.0), 1.0, weight)
@@ -86,8 +93,11 @@ def _flows(group: Group, state: TrainingState, *, accumulated: bool) -> list[_Fl
         theta = flat_state(memory.reshape(unit.shape), "parameters")
         raw = flat_state(unit.gradient.reshape(unit.shape), "gradients")
         flow: Value = raw
-        if accumulated:
-            flow = flow / apply("Cast", share, to=flow.dtype)
+        whole = share if accumulated else None
+        if scale is not None:
+            whole = scale if whole is None else whole * scale
+        if whole is not None:
+            flow = flow / apply("Cast", whole, to=flow.dtype)
         if unit.regularizer is not None:
             flow = flow + gradients(unit.regularizer(theta), [theta])[0]
         if state.clip_value is not None:
@@ -97,7 +107,7 @@ def _flows(group: Group, state: TrainingState, *, accumulated: bool) -> list[_Fl
     return found
 
 
-def _scale(flows: Sequence[_Flow], clip_norm: float | None) -> Value | None:
+def _shrink(flows: Sequence[_Flow], clip_norm: float | None) -> Value | None:
     """What gradients are multiplied by so that their norm is at most `clip_norm`."""
     if clip_norm is None or not flows:
         return None
@@ -106,12 +116,12 @@ def _scale(flows: Sequence[_Flow], clip_norm: float | None) -> Value | None:
 
 
 def _moved(
-    group: Group, flow: _Flow, rate: Value, number: Value, scale: Value | None, fine: Value
+    group: Group, flow: _Flow, rate: Value, number: Value, shrink: Value | None, fine: Value
 ) -> dict[Value, Value]:
     """The new parameters and slots of a unit."""
     unit, theta, followed = flow.unit, flow.theta, flow.followed
-    if scale is not None:
-        followed = followed * apply("Cast", scale, to=followed.dtype)
+    if shrink is not None:
+        followed = followed * apply("Cast", shrink, to=followed.dtype)
     slots = {
         name: flat_state(array.reshape(unit.shape), name) for name, array in unit.slots.items()
     }
@@ -162,6 +172,17 @@ def _averaged(
         way = apply("Cast", 1.0 - decay, to=average.dtype)
         found[average] = apply("Where", fine, average + (updates[state] - average) * way, average)
     return found
+
+
+def _scaled(scale: State, calm: State, fine: Value) -> dict[Value, Value]:
+    """The loss's scale and the count of finite steps in a row after a step."""
+    count = apply("Where", fine, calm + 1, 0)
+    grown = apply("Equal", count, PATIENCE)
+    kept = apply("Where", grown, scale * 2.0, scale)
+    return {
+        scale: apply("Where", fine, kept, apply("Max", scale * 0.5, 1.0)),
+        calm: apply("Where", grown, 0, count),
+    }
 
 
 def _finite(values: Sequence[Value]) -> Value:

@@ -1,6 +1,6 @@
 """Examples of every layer, a file a family."""
 
-from . import elements, sequences, shapes, windows
+from . import elements, moves, sequences, shapes, windows
 from .example import Example
 
 EXAMPLES: list[Example] = [
@@ -8,4 +8,5 @@ EXAMPLES: list[Example] = [
     *elements.EXAMPLES,
     *shapes.EXAMPLES,
     *sequences.EXAMPLES,
+    *moves.EXAMPLES,
 ]

@@ -7,7 +7,17 @@ from scipy import special
 
 from eddl import layers
 
-from .example import BATCH, CHANNELS, Example, channelwise, each_rank, normal, space
+from .example import (
+    BATCH,
+    CHANNELS,
+    Example,
+    channelwise,
+    each_rank,
+    normal,
+    positive,
+    space,
+    spread,
+)
 
 SHAPES = ((BATCH, CHANNELS, 8),)
 
@@ -140,7 +150,54 @@ REST = [
         lambda x: np.clip((x + 0.5) / 1.5, 0, 1), note=""),
     one("normalise", lambda x: layers.normalise(x, mean=0.5, deviation=2.0),
         lambda x: (x - 0.5) / 2),
-    one("dropout", lambda x: layers.dropout(x, 0.0), lambda x: x),
 ]  # fmt: skip
 
-EXAMPLES = [*ACTIVATIONS, *MERGES, *NORMS, *REST]
+
+def pair(layer, oracle, smooth=False):
+    """Two tensors that broadcast, and a tensor beside a number."""
+    make = getattr(layers, layer)
+    return [
+        Example(layer, make, oracle, ((2, 3, 4), (2, 1, 4)), smooth=smooth, data=positive),
+        one(layer, lambda x: make(x, 1), lambda x: oracle(x, 1.0), smooth=smooth, note="number",
+            data=positive),
+    ]  # fmt: skip
+
+
+def bits(r, shape):
+    return r.random(shape) > 0.5
+
+
+def math(layer, oracle, data=spread, smooth=True):
+    return one(layer, lambda x: getattr(layers, layer)(x), oracle, data=data, smooth=smooth)
+
+
+MATH = [
+    math("absolute", np.abs),
+    math("exp", np.exp),
+    math("log", np.log, positive),
+    math("sqrt", np.sqrt, positive),
+    math("reciprocal", np.reciprocal, positive),
+    math("sign", np.sign, smooth=False),
+    math("floor", np.floor, smooth=False),
+    math("ceil", np.ceil, smooth=False),
+    math("rint", np.rint, smooth=False),
+    math("sin", np.sin),
+    math("cos", np.cos),
+    math("erf", special.erf),
+    *pair("power", np.power, smooth=True),
+    *pair("divide", np.divide, smooth=True),
+    one("divide", lambda x: layers.divide(1, x), np.reciprocal, data=positive, note="of a number"),
+    *pair("equal", np.equal),
+    *pair("not_equal", np.not_equal),
+    *pair("greater", np.greater),
+    *pair("greater_equal", np.greater_equal),
+    *pair("less", np.less),
+    *pair("less_equal", np.less_equal),
+    one("logical_and", lambda x: layers.logical_and(x, layers.logical_not(x)),
+        lambda x: np.zeros_like(x), data=bits, smooth=False),
+    Example("logical_or", layers.logical_or, np.logical_or, ((2, 3, 4), (2, 1, 4)), data=bits,
+            smooth=False),
+    one("logical_not", lambda x: layers.logical_not(x), np.logical_not, data=bits, smooth=False),
+]  # fmt: skip
+
+EXAMPLES = [*MATH, *ACTIVATIONS, *MERGES, *NORMS, *REST]

@@ -219,6 +219,10 @@ ATTENTION = [
             lambda q, k, v, m: layers.scaled_dot_product(q, k, v, mask=m, causal=True),
             lambda q, k, v, m: looked(q, k, v, CAUSAL, more=m), (*QKV, (2, 2, 4, 5)),
             data=normal, free=(2,), note="added and causal"),
+    Example("scaled_dot_product",
+            lambda q, k, v: layers.scaled_dot_product(k, q, v, causal=True),
+            lambda q, k, v: looked(k, q, v, np.tri(5, 4, -1, dtype=bool)),
+            (*QKV[:2], (2, 2, 4, 6)), data=normal, note="more queries than keys"),
     Example("attention", lambda x: layers.attention(x, heads=2),
             lambda x, *w: several(x, x, x, w, 2), ((2, 5, 6),), data=normal, free=(1,)),
     Example("attention", lambda x, m: layers.attention(x, heads=3, mask=m, causal=True),
@@ -294,6 +298,9 @@ LOOPS = [
     Example("conv_lstm", lambda x, m: shown_images(x, mask=m),
             lambda x, m, w, b: images(x, w, b, m), (FRAMES[0], BLINK.shape),
             data=(normal, fixed(BLINK)), note="mask"),
+    Example("time_distributed", lambda x: layers.time_distributed(
+        lambda y: layers.conv(y, 2, 3), x), lambda x, w, b: np.stack(
+            [convolved(x[:, i], w, b) for i in range(x.shape[1])], 1), ((2, 3, 2, 5),)),
     Example("scan", leaky, leaky_oracle, ((2, 4, 3), (2, 3)), data=normal),
     Example("scan", lambda x, y, s: layers.scan(
         lambda a, b, t: ((t * b, a), (t + a,)), [x, y], s, reverse=True)[0],

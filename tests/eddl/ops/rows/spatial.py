@@ -134,4 +134,12 @@ POOLING = [
         {"kernel_shape": (2, 2), "strides": (2, 2)}, constant=(2,)),
 ]  # fmt: skip
 
-ROWS: list[Row] = [*POOLING, *RESIZES, *SAMPLING]
+GRIDS = [
+    Row("AffineGrid",
+        lambda r, size=size: [r.standard_normal((size[0], len(size) - 2, len(size) - 1)),
+                              ints(*size)],
+        {"align_corners": align}, constant=(1,), oracle="onnxruntime")
+    for size in ((2, 3, 4, 5), (2, 1, 2, 3, 4)) for align in (0, 1)
+]  # fmt: skip
+
+ROWS: list[Row] = [*POOLING, *RESIZES, *SAMPLING, *GRIDS]

@@ -137,9 +137,11 @@ def arranged(
 
     stack = stacked(planes, irregular == "raise", parted)
     meta: dict[str, Any] = {}
-    order, axes = stack.order[:, 0], "z"
-    if letters:
-        order, axes = stack.order.T, letters[0] + "z"
+    order, axes = np.array(stack.order).T, "z"
+    if not letters:
+        order = order[0]
+    else:
+        axes = letters[0] + "z"
         meta = _stack_meta(frames, order[:, 0], wanted, keys, letters[0])
         if order.shape[1] == 1 and not from_folder:
             order, axes = order[:, 0], letters[0]

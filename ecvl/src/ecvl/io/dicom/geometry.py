@@ -17,6 +17,7 @@ from ecvl.io.dicom.frames import Frame, Plane, pixel_spacing, planes_of
 
 STEP_TOLERANCE = 0.05
 SAME_PLACE = 0.01
+GREATEST_COUNT = 1 << 16
 # Cosines of three decimals let a straight stack drift sideways; less of a pixel than this over the
 # whole stack is no tilt.
 STRAIGHT = 0.1
@@ -29,17 +30,17 @@ class Stack:
     """Frames in order.
 
     Attributes:
-        order: which frame stands where, shape (places, frames a place).
+        order: the frames of each place.
         affine: 4x4 to RAS+ mm, with the mean distance between slices.
         positions: distances of the places along the normal in mm, the first 0.
         even: whether the distances are all the same, within the tolerance.
 
     Example:
-        >>> Stack(np.array([[0]]), np.eye(4), [0.0], True).even
+        >>> Stack([[0]], np.eye(4), [0.0], True).even
         True
     """
 
-    order: NDArray[np.intp]
+    order: list[list[int]]
     affine: Affine
     positions: list[float]
     even: bool
@@ -64,8 +65,8 @@ def stacked(
     Example:
         >>> x, y, z = np.eye(3)
         >>> planes = [Plane(height * z, x, y, np.ones(2)) for height in (4, 0, 2)]
-        >>> stacked(planes, True, lambda places: places).order.ravel()
-        array([1, 2, 0])
+        >>> stacked(planes, True, lambda places: places).order
+        [[1], [2], [0]]
     """
     planes = [plane for plane in found if plane is not None]
     if len(planes) < len(found):
@@ -106,7 +107,62 @@ def stacked(
                 f"{np.abs(off).max():.2f} mm; read the files one by one"
             )
     affine = _affine(rows[0], columns[0], step, origins[0], spacings[0])
-    return Stack(np.array(places), affine, (along - along[0]).tolist(), even)
+    return Stack(places, affine, (along - along[0]).tolist(), even)
+
+
+def slice_grid(
+    found: Sequence[Plane | None], stated: float | None
+) -> tuple[list[int], Affine, int]:
+    """Find the even grid on which planes lie, some of which may be left out or repeated.
+
+    Args:
+        found: where each frame lies.
+        stated: the distance between slices that the file says, in mm.
+
+    Returns:
+        The slice of each frame, the affine to RAS+ mm, and how many slices there are.
+
+    Raises:
+        GeometryError: there is no such grid.
+
+    Example:
+        >>> x, y, z = np.eye(3)
+        >>> planes = [Plane(height * z, x, y, np.ones(2)) for height in (9, 3, 3, 5)]
+        >>> places, affine, count = slice_grid(planes, None)
+        >>> places, count
+        ([3, 0, 0, 1], 4)
+    """
+    order = [0] * len(found)
+
+    def numbered(places: list[list[int]]) -> list[list[int]]:
+        for place, frames in enumerate(places):
+            for frame in frames:
+                order[frame] = place
+        return places
+
+    stack = stacked(found, False, numbered)
+    affine, positions = stack.affine.copy(), np.array(stack.positions)
+    length = float(np.linalg.norm(affine[:3, 2]))
+    if len(positions) == 1:
+        affine[:3, 2] *= (stated or length) / length
+        return order, affine, 1
+    mean = positions[-1] / (len(positions) - 1)
+    least = float(np.diff(positions).min())
+    for step in (stated, least):
+        if step is None or step > least * (1 + STEP_TOLERANCE):
+            continue
+        count = round(positions[-1] / step)
+        if not 0 < count < GREATEST_COUNT:
+            continue
+        step = positions[-1] / count
+        places = np.rint(positions / step).astype(int)
+        if np.abs(positions - places * step).max() <= STEP_TOLERANCE * step:
+            affine[:3, 2] *= step / mean
+            return [int(places[place]) for place in order], affine, count + 1
+    raise GeometryError(
+        f"expected planes on an even grid, received distances from {least:.3g} to "
+        f"{np.diff(positions).max():.3g} mm that have no common step"
+    )
 
 
 def plane_affine(frame: Frame) -> Affine:

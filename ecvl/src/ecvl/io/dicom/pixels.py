@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.errors import EcvlError, FormatError, one_line
+from ecvl.io.dicom.decoders import ISOLATED, PREFERRED, apart, decode, plugins
 from ecvl.io.dicom.elements import number, text
 from ecvl.io.dicom.files import EXPLICIT_BIG, DicomFile
 
@@ -24,9 +25,6 @@ GREATEST_FRAME = 1 << 31
 # JPEG-LS have no such bound; a frame has at least a header of some bytes there.
 RATIOS = {"1.2.840.10008.1.2.5": 64, "1.2.840.10008.1.2.4.50": 512, "1.2.840.10008.1.2.4.51": 1024}
 GREATEST_RATIO = 100_000
-# Of pydicom's decoders the first of these that is installed is asked before the others: the best
-# kept and fastest for JPEG 2000 and RLE.
-PREFERRED = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
 FLOAT_BYTES = {"FloatPixelData": 4, "DoubleFloatPixelData": 8}
 
 
@@ -321,39 +319,27 @@ def _slices(
 
 
 def _decoded(file: DicomFile, made: PixelFormat, encoded: bytes) -> NDArray[Any]:
-    from pydicom.pixels import get_decoder
-
     assert file.pixels is not None
-    decoder = get_decoder(file.syntax)
-    available = decoder.available_plugins if file.pixels.encapsulated else ()
+    available = plugins(file.syntax) if file.pixels.encapsulated else ()
+    plugin = next((name for name in PREFERRED if name in available), "")
     options: dict[str, Any] = {
+        "syntax": file.syntax,
+        "plugin": plugin,
         "rows": made.rows,
         "columns": made.columns,
         "samples_per_pixel": made.samples,
         "bits_allocated": made.allocated,
         "bits_stored": made.stored,
-        "number_of_frames": 1,
         "photometric_interpretation": made.photometric,
         "pixel_representation": int(made.signed),
         "pixel_keyword": made.keyword,
-        "pixel_vr": "OB",
         "planar_configuration": made.planar,
     }
     if len(encoded) % 2:
         encoded += b"\0"
-    last: Exception | None = None
-    for plugin in [p for p in PREFERRED if p in available] or [""]:
-        try:
-            pixels, _ = decoder.as_array(encoded, decoding_plugin=plugin, **options)
-            return np.asarray(pixels)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except Exception as error:
-            last = last or error
-        except BaseException as error:  # how a decoder written in Rust says that it gave up
-            last = last or ValueError(one_line(error))
-    assert last is not None
-    raise last
+    if plugin in ISOLATED:
+        return cast(NDArray[Any], apart(file.path.name, encoded, **options))
+    return decode(encoded, **options)
 
 
 def _extended_offsets(file: DicomFile) -> tuple[bytes, bytes] | None:

@@ -28,8 +28,10 @@ from ecvl.io.dicom.files import DicomFile, in_threads, is_image, looks_like_dico
 from ecvl.io.dicom.frames import Frame, frames_of
 from ecvl.io.dicom.geometry import even_positions
 from ecvl.io.dicom.pixels import PixelFormat, is_plain, pixel_format, read_plain, stored_frames
+from ecvl.io.dicom.segmentation import is_segmentation, read_segmentation
 from ecvl.io.dicom.series import chosen_files
 from ecvl.io.dicom.values import Meaning, meaning, put_values, value_type
+from ecvl.io.dicom.write import DicomWrite
 from ecvl.io.files import existing
 from ecvl.io.lazy import LazyImage, deferred
 from ecvl.io.quiet import quiet
@@ -37,6 +39,10 @@ from ecvl.io.registry import Format, Info, register
 from ecvl.io.scaling import require_integral
 from ecvl.regions import Box
 
+WRITE_OPTIONS = (
+    "modality", "like", "description", "series_number", "keep_study", "secondary_capture",
+    "greatest_error",
+)  # fmt: skip
 # What PET needs to become SUV; the item is copied into `meta`, where sequences do not go.
 RADIOPHARMACEUTICAL = "RadiopharmaceuticalInformationSequence"
 
@@ -144,6 +150,7 @@ def DicomRead(
     series: str | int | None = None,
     irregular: Irregular = "raise",
     stack_by: str | Sequence[str] | None = None,
+    segments: Sequence[int] | None = None,
     kind: Kind | None = None,
     raw: bool = False,
 ) -> Image:
@@ -161,7 +168,8 @@ def DicomRead(
             "TemporalPositionIdentifier". It makes an axis: c for echoes, inversions and parts of
             complex images, t for all else. Without it, repeated positions raise and say what parts
             them.
-        kind: "image" (the default) or "labels".
+        segments: of a segmentation, the numbers of the segments wanted; all by default.
+        kind: "image" (the default) or "labels" (the default of segmentations).
         raw: return stored values; by default modality tables, rescale slope and intercept (CT: HU)
             and dose scaling are applied, palettes become RGB and MONOCHROME1 is inverted.
 
@@ -170,8 +178,10 @@ def DicomRead(
         one; a file "yx", or with several frames "zyx" where they have positions, "tyx" where they
         have a duration, else "nyx". Integers where slope and intercept are integral and the same
         throughout (the smallest type that holds what the stored bits can say), else float32; tables
-        give their own type. `meta` holds `source`, `common` and `slices`, and where there are such
-        `time_step` (s), `stack`, `bvals` (s/mm²), `bvecs` (RAS+), `positions`.
+        give their own type. A segmentation gives labels "zyx" on its own grid with `label_names`
+        (fractions from a half on), or with kind="image" the shares of the segments, "czyx". `meta`
+        holds `source`, `common` and `slices`, and where there are such `time_step` (s), `stack`,
+        `bvals` (s/mm²), `bvecs` (RAS+ directions), `positions` and `segments`.
 
     Raises:
         MissingFileError: there is no such file or folder.
@@ -185,8 +195,9 @@ def DicomRead(
         Image(image yx 128×128 int32, spacing 0.6615×0.6615 mm, LPS)
     """
     return dicom_lazy(
-        existing(path), series=series, irregular=irregular, stack_by=stack_by, kind=kind, raw=raw
-    ).load()
+        existing(path), series=series, irregular=irregular, stack_by=stack_by, segments=segments,
+        kind=kind, raw=raw,
+    ).load()  # fmt: skip
 
 
 @quiet()
@@ -196,6 +207,7 @@ def dicom_lazy(
     series: str | int | None = None,
     irregular: Irregular = "raise",
     stack_by: str | Sequence[str] | None = None,
+    segments: Sequence[int] | None = None,
     kind: Kind | None = None,
     raw: bool = False,
 ) -> LazyImage:
@@ -212,6 +224,8 @@ def dicom_lazy(
             f"expected irregular='raise', 'keep' or 'resample', received {irregular!r}"
         )
     files = chosen_files(found, series) if found.is_dir() else [_image_file(found)]
+    if segmentation := _segmentation(files, raw):
+        return deferred(read_segmentation(segmentation, kind, segments))
     made = source(
         files, found.name, from_folder=found.is_dir(), irregular=irregular, stack_by=stack_by,
         raw=raw,
@@ -247,6 +261,9 @@ def dicom_info(
         (64, 64)
     """
     files = chosen_files(path, series) if path.is_dir() else [_image_file(path)]
+    if segmentation := _segmentation(files, False):
+        whole = read_segmentation(segmentation)
+        return Info("dicom", whole.axes, whole.shape, whole.dtype, whole.affine, whole.kind)
     made = source(files, path.name, from_folder=path.is_dir(), stack_by=stack_by)
     return Info(
         "dicom",
@@ -295,6 +312,10 @@ def source(
     meanings = [meaning(frame, made, raw) for frame, made in zip(frames, formats, strict=True)]
     dtype = value_type(meanings, list(by_file.values()), raw)
     return Source(name, frames, formats, meanings, arrangement, dtype)
+
+
+def _segmentation(files: Sequence[DicomFile], raw: bool) -> DicomFile | None:
+    return files[0] if len(files) == 1 and not raw and is_segmentation(files[0]) else None
 
 
 def _image_file(path: Path) -> DicomFile:
@@ -354,6 +375,12 @@ def _resampled(
     return np.moveaxis(result, 0, axis), scaled
 
 
+def _write(path: Path, image: Image, **options: Any) -> float:
+    if "modality" not in options:
+        raise ParameterError("say modality= to write DICOM, such as modality='CT'")
+    return DicomWrite(path, image, **options)
+
+
 def _recognises(path: Path) -> bool:
     return path.is_dir() or looks_like_dicom(path)
 
@@ -365,8 +392,10 @@ register(
         recognises=_recognises,
         read=DicomRead,
         info=dicom_info,
+        write=_write,
         lazy=dicom_lazy,
-        options=("series", "irregular", "stack_by"),
+        options=("series", "irregular", "stack_by", "segments"),
         info_options=("series", "stack_by"),
+        write_options=WRITE_OPTIONS,
     )
 )

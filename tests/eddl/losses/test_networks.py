@@ -1,4 +1,4 @@
-"""Losses of several outputs, and of two networks against each other."""
+"""Losses of several outputs, of triplets, and of two networks against each other."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import eddl
 from eddl import layers, losses
 from eddl.errors import EddlError
 from eddl.graph import Input, Type
-from eddl.losses import ADVERSARIAL, DeepSupervision, Several
+from eddl.losses import ADVERSARIAL, DeepSupervision
 
-from .rows import data, value
+from .rows import value
 
 R = np.random.default_rng(0)
 
@@ -20,14 +20,6 @@ def run(function, *arrays):
     inputs = [Input(Type(a.dtype, ("batch", *a.shape[1:])), name=f"x{i}")
               for i, a in enumerate(arrays)]  # fmt: skip
     return float(eddl.Step(inputs, [function(*inputs)], training=False)(*arrays)[0])
-
-
-def test_several_outputs_with_weights():
-    first, second = data("dice"), data("huber")
-    loss = Several(["dice", losses.huber], weights=[0.5, 2.0])
-    found = run(lambda a, b, s, t: loss([a, b], [s, t]), first[0], second[0], first[1], second[1])
-    assert found == pytest.approx(0.5 * value("dice", *first) + 2 * value("huber", *second))
-    assert loss.activations == ("Softmax", None)
 
 
 @pytest.mark.parametrize("space", [(8,), (8, 4), (4, 8, 4)], ids=str)
@@ -56,14 +48,33 @@ def test_floating_targets_are_resized_linearly():
     assert found == pytest.approx(target.mean(), rel=0.05)
 
 
+def test_a_model_is_trained_at_several_resolutions():
+    x = eddl.Input((1, 8, 8))
+    body = layers.conv(x, 4, 3)
+    fine = layers.conv(body, 3, 1, name="fine")
+    coarse = layers.conv(layers.max_pool(body), 3, 1, name="coarse")
+    net = eddl.Model(x, [fine, coarse])
+    net.build(optimizer=eddl.Adam(0.05), loss=DeepSupervision("dice_cross_entropy"),
+              metrics=["dice"])  # fmt: skip
+    data = R.standard_normal((6, 1, 8, 8)).astype("float32")
+    labels = (data[:, 0] > 0).astype(int) + (data[:, 0] > 1)
+    history = net.fit(data, labels, epochs=12, batch_size=3, validation=(data, labels))
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert any(name.startswith("val_") and "dice" in name for name in history)
+    shares = net.predict(data)
+    assert [s.shape for s in shares] == [(6, 3, 8, 8), (6, 3, 4, 4)]
+    for share in shares:
+        np.testing.assert_allclose(share.sum(1), 1, rtol=1e-5)
+    with pytest.raises(EddlError, match="received the label"):
+        net.train_batch(data, labels + 5)
+
+
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Several(["dice"], weights=[1.0, 2.0]),
-        lambda: Several([]),
-        lambda: Several(["dice"], weights=[-1.0]),
+        lambda: DeepSupervision("dice", weights=[]),
+        lambda: DeepSupervision("dice", weights=[-1.0, 2.0]),
         lambda: DeepSupervision("dice", weights=[0.0, 0.0]),
-        lambda: Several(["dice"])([eddl.Input((3,))], []),
         lambda: DeepSupervision("dice", [1.0])([eddl.Input((3, 4))] * 2, eddl.Input((3, 4))),
         lambda: losses.generator_loss(eddl.Input((1,)), "magic"),
         lambda: losses.triplet_margin(*[eddl.Input((3,))] * 3, margin=0.0),
