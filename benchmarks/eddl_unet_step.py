@@ -1,9 +1,10 @@
 """How long does a training step of a U-Net take, against PyTorch's eager mode?
 
-Rounds are taken in turn, so that all see the same load: eddl, PyTorch contiguous and PyTorch with
-channels last, two threads and the same OpenMP settings each, static inputs, fused Adam, the same
-network, batch and loss. Prints one JSON object: medians of wall seconds and of processor seconds,
-and the ratios. Options: `--filters 32 --size 128 --batch 4 --rank 2 --rounds 9 --device cpu`.
+eddl, PyTorch contiguous and PyTorch with channels last, two threads and the same OpenMP settings
+each, static inputs, fused Adam, the same network, batch and loss: first step by step in turn in one
+process, then each in processes of its own, in turn, too. Prints one JSON object: medians of wall
+seconds and of processor seconds, the least seconds, and the ratios of medians. Options: `--filters
+32 --size 128 --batch 4 --rank 2 --rounds 9 --device cpu --processes 3`.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 
 THREADS = 2
@@ -24,6 +27,7 @@ from torch import nn  # noqa: E402
 import eddl  # noqa: E402
 
 DEPTH, CLASSES = 4, 2
+PEERS = ("torch contiguous", "torch channels last")
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -81,7 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, value in (("filters", 32), ("size", 128), ("batch", 4), ("rank", 2), ("rounds", 9)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", choices=(*PEERS, "eddl"))
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     sizes = (options.size,) * options.rank
@@ -90,27 +96,27 @@ def main() -> None:
     x = eddl.Input((1, *sizes))
     net = eddl.Model(x, eddl.zoo.unet(x, classes=CLASSES, filters=options.filters, depth=DEPTH))
     net.build(optimizer=eddl.Adam(1e-3), loss="categorical_cross_entropy", device=options.device)
-    actions = {
-        "eddl": lambda: net.train_batch(data, labels),
-        "torch contiguous": torch_step(
-            UNet(options.filters, options.rank), data, labels, torch.contiguous_format
-        ),
-        "torch channels last": torch_step(
-            UNet(options.filters, options.rank), data, labels, LAST[options.rank]
-        ),
+    makers = {
+        "eddl": lambda: lambda: net.train_batch(data, labels),
+        **{
+            name: lambda layout=layout: torch_step(
+                UNet(options.filters, options.rank), data, labels, layout
+            )
+            for name, layout in zip(
+                PEERS, (torch.contiguous_format, LAST[options.rank]), strict=True
+            )
+        },
     }
-    wall: dict[str, list[float]] = {name: [] for name in actions}
-    processor: dict[str, list[float]] = {name: [] for name in actions}
-    for turn in range(options.rounds + 2):
-        for name, action in actions.items():
-            began = time.perf_counter(), time.process_time()
-            action()
-            if turn > 1:  # the first ones compile and warm up
-                wall[name].append(time.perf_counter() - began[0])
-                processor[name].append(time.process_time() - began[1])
-    medians = {name: statistics.median(values) for name, values in wall.items()}
-    work = {name: statistics.median(values) for name, values in processor.items()}
-    best = min(value for name, value in medians.items() if name != "eddl")
+    if options.only:
+        print(json.dumps(timed({options.only: makers[options.only]()}, options.rounds)))
+        return
+    together = timed({name: make() for name, make in makers.items()}, options.rounds)
+    alone: dict[str, list[list[float]]] = {name: [] for name in makers}
+    for _ in range(options.processes):
+        for name, found in alone.items():
+            command = [sys.executable, *sys.argv, "--only", name]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            found.extend(json.loads(said)[name])
     print(
         json.dumps(
             {
@@ -118,15 +124,8 @@ def main() -> None:
                 "threads": THREADS,
                 "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "default"),
                 "load": round(os.getloadavg()[0], 2),
-                "seconds": {name: round(value, 4) for name, value in medians.items()},
-                "processor seconds": {name: round(value, 4) for name, value in work.items()},
-                "ratio to torch contiguous": round(
-                    medians["eddl"] / medians["torch contiguous"], 3
-                ),
-                "ratio to torch's best": round(medians["eddl"] / best, 3),
-                "ratio of processor time to torch contiguous": round(
-                    work["eddl"] / work["torch contiguous"], 3
-                ),
+                "in one process": summary(together),
+                "each in its own process": summary(alone) if options.processes else "not asked for",
                 "planned MiB": round(net.memory_plan(data.shape).total / 2**20, 1),
                 "machine": platform.processor() or platform.machine(),
                 "versions": {
@@ -137,6 +136,32 @@ def main() -> None:
             indent=2,
         )
     )
+
+
+def timed(actions, rounds):
+    """Wall and processor seconds of each action's rounds, taken in turn."""
+    found: dict[str, list[list[float]]] = {name: [] for name in actions}
+    for turn in range(rounds + 2):
+        for name, action in actions.items():
+            began = time.perf_counter(), time.process_time()
+            action()
+            if turn > 1:  # the first ones compile and warm up
+                found[name].append([time.perf_counter() - began[0], time.process_time() - began[1]])
+    return found
+
+
+def summary(found):
+    """Medians, least values, and the ratios of medians to the peers'."""
+    wall = {name: statistics.median(w for w, _ in rows) for name, rows in found.items()}
+    work = {name: statistics.median(p for _, p in rows) for name, rows in found.items()}
+    return {
+        "seconds": {name: round(value, 4) for name, value in wall.items()},
+        "least seconds": {name: round(min(w for w, _ in rows), 4) for name, rows in found.items()},
+        "processor seconds": {name: round(value, 4) for name, value in work.items()},
+        "ratio to torch contiguous": round(wall["eddl"] / wall[PEERS[0]], 3),
+        "ratio to torch's best": round(wall["eddl"] / min(wall[name] for name in PEERS), 3),
+        "ratio of processor time to torch contiguous": round(work["eddl"] / work[PEERS[0]], 3),
+    }
 
 
 if __name__ == "__main__":
