@@ -96,7 +96,7 @@ def test_fused_programs_have_the_same_bits(seed, length, dtype):
     outputs += eddl.gradients(apply("ReduceSum", values[-1], keepdims=0), [a, b])
     data = [r.standard_normal(v.type.sizes).astype(dtype) for v in (a, b)]
     results = []
-    for pass_ in (compiler.fuse, lambda graph: graph):
+    for pass_ in (compiler.fuse, lambda graph, apart: graph):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(compiler, "fuse", pass_)
             program = compile_graph(

@@ -1,8 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, join, differentiate, simplify, join products, lower, fuse, select kernels, arrange
-layouts, plan memory, bind: each a small function in a file of its own. This room knows operators
-and graphs and no backend.
+specialise, fold, split, join, differentiate, simplify, join products, lower, fuse, select kernels,
+arrange layouts, prepare, plan memory, bind: each a small function in a file of its own. This room
+knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import numpy as np
 
 from eddl.compiler.arrange import arrange
 from eddl.compiler.differentiate import check_differentiable, differentiate
+from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
 from eddl.compiler.join import join
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
 from eddl.compiler.precision import lower_precision
+from eddl.compiler.prepare import separate, written
 from eddl.compiler.products import join_products
 from eddl.compiler.program import Evaluation, Program, Slabs
 from eddl.compiler.protocol import (
@@ -34,6 +36,7 @@ from eddl.compiler.protocol import (
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
+from eddl.compiler.split import split, sums
 from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
 from eddl.ops.table import apply
@@ -55,6 +58,7 @@ __all__ = [
     "check_differentiable",
     "compile_graph",
     "differentiate",
+    "fold",
     "fuse",
     "join",
     "join_products",
@@ -64,7 +68,9 @@ __all__ = [
     "select",
     "simplify",
     "specialise",
+    "split",
     "training_form",
+    "written",
 ]
 
 
@@ -92,11 +98,16 @@ def compile_graph(
         if graph.updates or any(node.op == "Gradients" for node in graph.nodes):
             raise
         return Evaluation(graph, backend)
+    infers = not graph.updates and not any(node.op == "Gradients" for node in static.nodes)
+    if infers:
+        static = fold(static)
+    if backend.accumulates:
+        static = split(static)
     whole = simplify(differentiate(join(static)))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision)))
-    whole = join_products(whole)
-    final = fuse(simplify(lower(whole, backend)))
+    whole = simplify(lower(join_products(whole), backend))
+    final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
     outputs = list(final.outputs)
@@ -118,12 +129,24 @@ def compile_graph(
         if old in targets
     }
     final = arranged
+    before, calls, kept = separate(final, calls) if infers else ([], calls, [])
     plan = plan_memory(
         final,
         calls,
         layouts=layouts,
+        kept=kept,
         bound=targets,
         alignment=backend.alignment,
         max_slab=backend.max_slab,
     )
-    return Program(final, plan, backend, slabs, outside=outside, bound=targets, poison=poison)
+    return Program(
+        final,
+        plan,
+        backend,
+        slabs,
+        outside=outside,
+        bound=targets,
+        before=before,
+        kept=kept,
+        poison=poison,
+    )

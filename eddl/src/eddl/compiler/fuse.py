@@ -7,7 +7,7 @@ formula is put into its reader's. The operations and their order stay, so the bi
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 
 from eddl.graph import Graph, Node, Value
@@ -17,8 +17,8 @@ LONGEST = 400
 """Characters of a formula: beyond it a chain is cut, to keep its registers in the cache."""
 
 
-def fuse(graph: Graph) -> Graph:
-    """Merge elementwise nodes into those that read them alone."""
+def fuse(graph: Graph, apart: Set[Node] = frozenset()) -> Graph:
+    """Merge elementwise nodes into those that read them alone, but for those to be kept apart."""
     readers: dict[Value, int] = {}
     for node in graph.nodes:
         for value in node.inputs:
@@ -29,9 +29,13 @@ def fuse(graph: Graph) -> Graph:
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
         alone = [
-            old is not None and readers[old] == 1 and _fits(old.node, node) for old in node.inputs
+            old is not None
+            and readers[old] == 1
+            and old.node not in apart
+            and _fits(old.node, node)
+            for old in node.inputs
         ]
-        if not _elementwise(node) or not any(alone):
+        if node in apart or not _elementwise(node) or not any(alone):
             return copy_node(node, inputs)
         names: dict[Value, str] = {}
         whole = _formula(node)

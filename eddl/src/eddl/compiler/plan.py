@@ -43,6 +43,8 @@ class Plan:
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     workspaces: dict[int, Buffer] = field(default_factory=dict)
     slabs: list[int] = field(default_factory=list)
+    kept: int = 0
+    """The bytes of what is computed before the first run and kept."""
     peak: int = 0
     """The most bytes alive at once: no plan of these calls can need less."""
 
@@ -61,28 +63,32 @@ def plan_memory(
     calls: Sequence[Call],
     *,
     layouts: Mapping[Value, Layout] | None = None,
+    kept: Sequence[Value] = (),
     bound: Mapping[Value, Value] | None = None,
     alignment: int = 64,
     max_slab: int = FOREVER,
 ) -> Plan:
     """Plan the memory of `calls`.
 
-    `layouts` gives those of values that are not plain. `bound` maps values that the program makes
+    `layouts` gives those of values that are not plain; `kept` values are computed before the calls
+    and lie outside the slabs. `bound` maps values that the program makes
     to outside values (parts of an arena) into whose memory they are to be written; where that is
     impossible the program copies at its end.
     """
     plan = Plan(calls, layouts or {})
-    _assign(plan, graph)
+    plan.kept = sum(plan.layout(value).size(value.type) for value in kept)
+    _assign(plan, graph, kept)
     _merge(plan, graph, dict(bound or {}))
     _place(plan, alignment, max_slab)
     return plan
 
 
-def _assign(plan: Plan, graph: Graph) -> None:
+def _assign(plan: Plan, graph: Graph, kept: Sequence[Value]) -> None:
     """A buffer a value, shared by views, with its life."""
     buffers = plan.buffers
-    for leaf in graph.leaves:
-        buffers[leaf] = Buffer(leaf.type.nbytes, -1, FOREVER, outside=leaf)
+    for leaf in (*graph.leaves, *kept):
+        nbytes = plan.layout(leaf).size(leaf.type)
+        buffers[leaf] = Buffer(nbytes, -1, FOREVER, outside=leaf)
     for index, call in enumerate(plan.calls):
         for position, value in enumerate(call.outputs):
             viewed = call.offer.views.get(position)

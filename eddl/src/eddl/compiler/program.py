@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from eddl.compiler.plan import FOREVER, Plan
+from eddl.compiler.prepare import last_written, written
 from eddl.compiler.protocol import Backend, Call, Thunk
 from eddl.errors import ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
@@ -60,6 +61,8 @@ class Program:
         *,
         outside: Mapping[Value, Any],
         bound: Mapping[Value, Value],
+        before: Sequence[Call] = (),
+        kept: Sequence[Value] = (),
         poison: bool = False,
     ) -> None:
         self.graph = graph
@@ -77,6 +80,10 @@ class Program:
                 self._arrays[leaf] = backend.from_host(leaf.data)
             elif isinstance(leaf, State) and leaf not in self._arrays:
                 raise StateError(f"the state {leaf.name} has no memory: place it first")
+        self._before = before
+        self._prepared = -1
+        for value in kept:
+            self._arrays[value] = self._fresh(value)
         self._read = self._used()
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]] = ()) -> list[np.ndarray[Any, Any]]:
@@ -91,6 +98,7 @@ class Program:
                     f"input {value.name}: received {array.dtype}{list(array.shape)}, expected "
                     f"{value.type}"
                 )
+        self._prepare()
         self._bind()
         given = {
             value: self.backend.from_host(array)
@@ -102,6 +110,8 @@ class Program:
         if self._poison:
             calls = self._with_poison(calls)
         self.backend.run([*calls, *self._copies(given)])
+        if self.graph.updates:
+            written()
         results = []
         for value in self.graph.outputs:
             if value in self._bound_to:
@@ -111,8 +121,41 @@ class Program:
             results.append(host)
         return results
 
+    def _prepare(self) -> None:
+        """Make the calls that need no run's inputs, if states may have changed since."""
+        now = last_written()
+        if not self._before or self._prepared == now:
+            return
+        arrays = dict(self._arrays)
+        for call in self._before:
+            for position, value in enumerate(call.outputs):
+                viewed = call.offer.views.get(position)
+                source = None if viewed is None else call.inputs[viewed]
+                if source is not None:
+                    same = arrays[source].reshape(value.type.sizes)
+                    if value in self._arrays:
+                        self.backend.copy(same, self._arrays[value])
+                    arrays[value] = same
+                elif value not in arrays:
+                    arrays[value] = self._fresh(value)
+            if not call.offer.views:
+                inputs = [None if v is None else arrays[v] for v in call.inputs]
+                need = call.offer.workspace
+                space = self.backend.view(self.backend.allocate(need), 0, _bytes(need))
+                run = call.offer.bind(inputs, [arrays[v] for v in call.outputs],
+                                      space if need else None)  # fmt: skip
+                self.backend.run([run])
+        self._prepared = now
+
+    def _fresh(self, value: Value) -> Any:
+        """Memory of its own for a value."""
+        layout = self.plan.layout(value)
+        memory = self.backend.allocate(layout.size(value.type))
+        return self.backend.view(memory, 0, value.type, layout)
+
     def _used(self) -> set[Value]:
-        read = {v for call in self.plan.calls for v in call.inputs if v is not None}
+        calls = (*self._before, *self.plan.calls)
+        read = {v for call in calls for v in call.inputs if v is not None}
         return read | {*self.graph.outputs, *self.graph.updates.values()}
 
     def _bind(self) -> None:
@@ -163,7 +206,9 @@ class Program:
         array = given.get(buffer.outside)
         if array is None:
             array = self._arrays[buffer.outside]
-        return array if array.shape == value.type.sizes else array.reshape(value.type.sizes)
+        if buffer.outside is value or array.shape == value.type.sizes:
+            return array
+        return array.reshape(value.type.sizes)
 
     def _copies(self, given: Mapping[Value, Any]) -> list[Thunk]:
         """What the plan could not write in place: new states and bound outputs."""

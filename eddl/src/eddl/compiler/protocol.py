@@ -114,6 +114,8 @@ class Backend(Protocol):
     name: str
     alignment: int
     max_slab: int
+    accumulates: bool
+    """Whether its convolutions can add to what is there."""
     precisions: tuple[str, ...]
 
     def patterns(self, node: Node) -> Sequence[Pattern]:

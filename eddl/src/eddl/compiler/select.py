@@ -67,7 +67,8 @@ def _chain(
     ends: set[Value],
     taken: set[Node],
 ) -> tuple[Node, ...] | None:
-    """The nodes that match, where each but the last gives its only result to the next alone."""
+    """The nodes that match, where each but the last gives its only result to the next alone; as
+    its first input, or, where that makes no difference, as any."""
     if node.op != pattern.ops[0]:
         return None
     chain = [node]
@@ -76,7 +77,8 @@ def _chain(
         if len(users) != 1 or chain[-1].outputs[0] in ends:
             return None
         follower = users[0]
-        if follower.op != op or follower in taken or follower.inputs[0] is not chain[-1].outputs[0]:
+        places = follower.inputs if op == "Add" else follower.inputs[:1]
+        if follower.op != op or follower in taken or chain[-1].outputs[0] not in places:
             return None
         saved = [u for v in chain[-1].outputs[1:] for u in consumers.get(v, [])]
         if any(user.order < follower.order for user in saved):

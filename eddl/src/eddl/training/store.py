@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from eddl.compiler import written
 from eddl.errors import ShapeError
 from eddl.graph import Label, State, Type
 
@@ -27,12 +28,22 @@ class Arena:
     def __init__(self, dtype: np.dtype[Any], size: int) -> None:
         memory = np.zeros(size * dtype.itemsize + ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
-        self.array: Array = memory[start : start + size * dtype.itemsize].view(dtype)
+        self.array = memory[start : start + size * dtype.itemsize].view(dtype)
+
+    @property
+    def array(self) -> Array:
+        """The memory; whoever holds it may write to it, so what was computed from it is stale."""
+        written()
+        return self._array
+
+    @array.setter
+    def array(self, memory: Array) -> None:
+        self._array = memory
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The element type."""
-        dtype: np.dtype[Any] = self.array.dtype
+        dtype: np.dtype[Any] = self._array.dtype
         return dtype
 
 

@@ -197,3 +197,37 @@ def test_programs_of_several_shapes_share_memory():
     for n, h, w in itertools.product((1, 3), (5, 8), (4, 7)):
         images = r.standard_normal((n, 2, h, w)).astype("float32")
         np.testing.assert_allclose(model.predict(images), plain.predict(images), atol=2e-6)
+
+
+@pytest.mark.parametrize("count", [1 << 14, 100_003])
+def test_exact_formulas_have_the_array_backends_bits(count):
+    """Chains over blocks, the last one shorter, against NumPy's passes; in place and beside."""
+    inputs, arrays = data((count,), (count,), (count,), (1,))
+    x, y, z, c = inputs
+    arrays[2] = np.abs(arrays[2])
+    flag = Input(Type("bool", ()), name="flag")
+    root = apply("Sqrt", z / c + 0.5) + 1e-8
+    outputs = [
+        x - c * ((y / 0.1) / root), -x * y - z, (x + y) * (x - y), c * x - 2.0,
+        apply("Where", flag, x * 0.9 + y * 0.1, y), apply("Sqrt", z), 3.0 - x * x,
+    ]  # fmt: skip
+    for value in (True, False):
+        given = [*arrays, np.asarray(value)]
+        results = [
+            compiled([*inputs, flag], outputs, given, backend, poison=True).run(given)
+            for backend in (ARRAY, ONEDNN)
+        ]
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    program = compiled([*inputs, flag], outputs, given, ONEDNN)
+    assert [call.offer.kernel for call in program.plan.calls].count("chains") == len(outputs)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_flag_that_is_not_set_leaves_a_state_alone(last):
+    """As an optimizer's update does it: the new state is written over the old one."""
+    x, arrays = data((20_000,))
+    flag = Input(Type("bool", ()), name="flag")
+    y = apply("Where", flag, apply("Exp", x[0]) * 2.0 + 1.0, apply("Exp", x[0]))
+    given = [*arrays, np.asarray(last)]
+    check([*x, flag], [y], given)

@@ -65,6 +65,7 @@ class ArrayBackend:
     name = "array"
     alignment = 64
     max_slab = 1 << 62
+    accumulates = False
     precisions: tuple[str, ...] = ("float32", "float16")
 
     def __init__(self, threads: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -11,9 +12,16 @@ import numpy as np
 
 from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.backends.array.convolution import Workspace
+from eddl.backends.array.threads import in_turn
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Constant, Node, Value
 from eddl.ops.reduction import reduced_axes
+
+PARTS = 4
+"""Into how many parts a large reduction is cut, whatever the number of threads."""
+
+LARGE = 1 << 16
+"""Elements from which a reduction is cut."""
 
 _UFUNCS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "maximum", "ReduceMin": "minimum",
            "ReduceProd": "multiply"}  # fmt: skip
@@ -42,6 +50,10 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
     share = 1.0 / max(count, 1)
     nothing = _neutral(node.op, x.dtype) if not count else None
     wide = x.dtype.kind not in "fiub"  # bfloat16 sums in float32
+    cut = next((axis for axis in axes if shape[axis] >= 4 * PARTS), None)
+    need = Workspace()
+    if cut is not None and x.type.count >= LARGE and not wide:
+        need.take((PARTS, *kept), x.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         xp = backend.xp
@@ -58,16 +70,25 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
 
             return widened
 
-        def run() -> None:
-            function.reduce(inputs[0], axis=axes, keepdims=True, out=result)
+        def finish() -> None:
             if mean:
-                backend.xp.multiply(result, share, out=result, casting="unsafe")
+                xp.multiply(result, share, out=result, casting="unsafe")
 
-        return run
+        if workspace is None or cut is None:
+            whole = partial(function.reduce, inputs[0], axis=axes, keepdims=True, out=result)
+            return in_turn([whole, finish])
+        sums = Workspace(workspace).take((PARTS, *kept), x.dtype)
+        bounds = [shape[cut] * i // PARTS for i in range(PARTS + 1)]
+        tasks = []
+        for part, (start, stop) in enumerate(itertools.pairwise(bounds)):
+            source = inputs[0][(slice(None),) * cut + (slice(start, stop),)]
+            tasks.append(partial(function.reduce, source, axis=axes, keepdims=True, out=sums[part]))
+        parts = backend.threads.share(tasks)
+        return in_turn([parts, partial(function.reduce, sums, axis=0, out=result), finish])
 
     keeps = node.attributes["keepdims"]
-    return Offer(_UFUNCS[node.op], bind, arrangements=_from_any(node, x) if not keeps or
-                 math.prod(kept[2:]) == 1 else ())  # fmt: skip
+    arrangements = _from_any(node, x) if not keeps or math.prod(kept[2:]) == 1 else ()
+    return Offer(_UFUNCS[node.op], bind, workspace=need.used, arrangements=arrangements)
 
 
 def _from_any(node: Node, x: Value) -> tuple[Arrangement, ...]:

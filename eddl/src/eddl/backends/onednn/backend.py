@@ -19,10 +19,13 @@ from eddl.backends.onednn.library import DST, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
+from eddl.ops.table import entry
 
 Array = np.ndarray[Any, Any]
 Make = Callable[["OneDnnBackend", Node], Offer | None]
 KERNELS: dict[tuple[str, str], Make] = {}
+CHAINS: dict[tuple[str, str], Callable[[OneDnnBackend, Node], Sequence[Pattern]]] = {}
+"""Patterns of several operators, by the first one."""
 
 
 def kernel(*names: str, domain: str = "") -> Callable[[Make], Make]:
@@ -41,6 +44,7 @@ class OneDnnBackend(ArrayBackend):
     """oneDNN on the host, composed with the array backend."""
 
     name = "onednn"
+    accumulates = True
 
     def __init__(self, threads: int | None = None, library: Library | None = None) -> None:
         super().__init__(1)
@@ -53,8 +57,13 @@ class OneDnnBackend(ArrayBackend):
         """oneDNN's kernel, if it has one, and the array backend's."""
         plain = super().patterns(node)
         make = KERNELS.get((node.domain, node.op))
+        if make is None and plain and entry(node).formula is not None:
+            from eddl.backends.onednn.elementwise import offer_chains
+
+            make = offer_chains
         if make is None:
             return plain
+        longer = CHAINS.get((node.domain, node.op))
         found = make
 
         def offer(nodes: Sequence[Node]) -> Offer | None:
@@ -65,7 +74,8 @@ class OneDnnBackend(ArrayBackend):
 
         if not plain and offer([node]) is None:
             return ()
-        return (Pattern((node.op,), offer), *plain)
+        alone = (Pattern((node.op,), offer), *plain)
+        return alone if longer is None else (*longer(self, node), *alone)
 
     def view(self, memory: Array, offset: int, type: Type, layout: Layout = PLAIN) -> Array:
         """The array of a type at an offset of a slab, or its bytes where only oneDNN reads it."""

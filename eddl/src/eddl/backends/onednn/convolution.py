@@ -7,16 +7,23 @@ with a bias it is oneDNN's deconvolution, whose weights have their channels the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from eddl.backends.onednn.backend import OneDnnBackend, Packing, kernel, packed
+import numpy as np
+
+from eddl.backends.array.threads import in_turn
+from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, kernel, packed
 from eddl.backends.onednn.handles import (
     Descriptor,
+    Handle,
     Kernel,
     attributes,
     describe,
     longs,
     row_major,
+    single,
 )
 from eddl.backends.onednn.library import (
     BIAS,
@@ -26,12 +33,13 @@ from eddl.backends.onednn.library import (
     DIFF_SRC,
     DIFF_WEIGHTS,
     DST,
+    ELTWISE_RELU,
     FORWARD_TRAINING,
     SRC,
     WEIGHTS,
     Refused,
 )
-from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Thunk
+from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Pattern, Thunk
 from eddl.graph import Node, Value
 from eddl.ops.convolution import windows_of
 from eddl.ops.windows import Windows
@@ -77,20 +85,65 @@ def _plain_vector(backend: OneDnnBackend, value: Value | None) -> Descriptor | N
 
 
 @kernel("Conv")
-def conv(backend: OneDnnBackend, node: Node) -> Offer:
-    """The forward convolution."""
+def conv(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
+    """The forward convolution; `rest` is what follows in the same pass."""
     x, w, bias = _values(node)
     plain, wanted = weights(backend, w.type.sizes, node.attributes["group"])
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
-    shift, attribute = _plain_vector(backend, bias), attributes(backend.library)
+    shift = _plain_vector(backend, bias)
+    attribute = attributes(backend.library, partial(_append, backend, rest) if rest else None)
     made = Kernel(
         backend.library, "convolution_forward", backend.library.engine, FORWARD_TRAINING,
         CONVOLUTION_DIRECT, source, wanted,
         shift, target,
         *geometry(windows_of(node)), attribute,
     )  # fmt: skip
-    return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
-                  {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
+    offer = _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
+                   {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
+    return _adding(offer) if any(follower.op == "Add" for follower in rest) else offer
+
+
+def _append(backend: OneDnnBackend, rest: Sequence[Node], operations: Handle) -> None:
+    for node in rest:
+        if node.op == "Add":
+            backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+        else:
+            backend.library.call("post_ops_append_eltwise", operations, ELTWISE_RELU, single(0.0),
+                                 single(0.0))  # fmt: skip
+
+
+def _adding(offer: Offer) -> Offer:
+    """The offer with one more input, last, which is in the output's memory or copied there."""
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        *others, addend = inputs
+        run, target = offer.bind(others, outputs, workspace), outputs[0]
+        if addend.ctypes.data == target.ctypes.data:
+            return run
+        return in_turn([lambda: np.copyto(target, addend), run])
+
+    (chosen,) = offer.arrangements
+    added = Arrangement((*chosen.inputs, CHANNELS_LAST), chosen.outputs)
+    last = len(chosen.inputs)
+    return replace(offer, bind=bind, arrangements=(added,), overwrites={0: (last,)})
+
+
+def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made = nodes[0].outputs[0]
+        for follower in nodes[1:]:
+            values = [v for v in follower.inputs if v is not None]
+            if any(v.type != made.type for v in values) or values[1:] == [made]:
+                return None
+        try:
+            return conv(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern(("Conv", *rest), offer) for rest in (("Add", "Relu"), ("Add",), ("Relu",))]
+
+
+CHAINS["", "Conv"] = _chains
 
 
 def _hint(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from ctypes import byref, c_char_p, c_int, c_int64, c_void_p
 from typing import Any
 
@@ -114,18 +116,25 @@ def attributes(library: Library, post: Callable[[Handle], None] | None = None) -
     return handle
 
 
+SMALL = 1 << 17
+"""Bytes of all tensors of a kernel below which waiting for other threads costs more than it saves:
+much more, where other processes keep those threads from running."""
+
+
 class Kernel:
     """A kernel that oneDNN has chosen; the primitive is made when it is first bound.
 
-    A reference implementation is refused: it is slower than anything else would be.
+    A reference implementation is refused: it is slower than anything else would be. A small kernel
+    runs on the calling thread alone.
     """
 
     def __init__(self, library: Library, name: str, *arguments: Any, slow: bool = False) -> None:
         self.library = library
-        self.description = Handle(
-            library, library.make(f"{name}_primitive_desc_create", *arguments),
-            "primitive_desc_destroy",
-        )  # fmt: skip
+        tensors = [a for a in arguments if isinstance(a, Descriptor)]
+        self.alone = sum(4 * math.prod(tensor.dims) for tensor in tensors) < SMALL
+        with library.alone() if self.alone else nullcontext():
+            made = library.make(f"{name}_primitive_desc_create", *arguments)
+        self.description = Handle(library, made, "primitive_desc_destroy")
         said = c_char_p()
         library.call("primitive_desc_query", self.description, c_int(QUERY_IMPLEMENTATION),
                      c_int(0), byref(said))  # fmt: skip
@@ -156,17 +165,18 @@ class Kernel:
     ) -> Callable[[], None]:
         """The call with its arguments; it keeps alive all it needs."""
         if self._primitive is None:
-            self._primitive = Handle(
-                self.library, self.library.make("primitive_create", self.description),
-                "primitive_destroy",
-            )  # fmt: skip
+            with self.library.alone() if self.alone else nullcontext():
+                made = self.library.make("primitive_create", self.description)
+            self._primitive = Handle(self.library, made, "primitive_destroy")
         memories = {
             number: memory(self.library, descriptor, array)
             for number, (descriptor, array) in arguments.items()
         }
         if workspace is not None and self.scratch:
             memories[SCRATCHPAD] = memory(self.library, self.descriptor(SCRATCHPAD), workspace)
-        return Execution(self._primitive, memories, [a for _, a in arguments.values()], workspace)
+        arrays = [array for _, array in arguments.values()]
+        run = Execution(self._primitive, memories, arrays, workspace)
+        return run.alone if self.alone else run
 
 
 class Execution:
@@ -189,6 +199,11 @@ class Execution:
         """Run it."""
         if self._run(self._primitive, self._stream, self._count, self._arguments):
             raise Refused("oneDNN: a kernel failed while it ran")
+
+    def alone(self) -> None:
+        """Run it on this thread."""
+        with self._primitive.library.alone():
+            self()
 
 
 def memory(library: Library, descriptor: Descriptor, array: Array) -> Handle:

@@ -11,6 +11,8 @@ import ctypes
 import mmap
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_uint, c_void_p
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -88,6 +90,16 @@ class Library:
         self.dnnl.dnnl_primitive_desc_query_md.restype = c_void_p
         self.engine = self.make("engine_create", c_int(1), ctypes.c_size_t(0))
         self.stream = self.make("stream_create", self.engine, c_uint(1))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One thread for what this thread asks of oneDNN while the body runs."""
+        count = self.dnnl.omp_get_max_threads()
+        self.dnnl.omp_set_num_threads(1)
+        try:
+            yield
+        finally:
+            self.dnnl.omp_set_num_threads(count)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function; `Refused` where its status is not success."""

@@ -1,0 +1,80 @@
+"""A convolution of joined tensors becomes the sum of one of each.
+
+Where a backend's convolution can add to what is there, nothing is joined in the forward pass and
+nothing cut apart in the backward one: the parts stay where they are, and so do their gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eddl.graph import Graph, Node, Value
+from eddl.ops.convolution import windows_of
+from eddl.ops.table import apply, copy_node, integers
+
+FEWEST = 8
+"""Channels below which a part is not worth a convolution of its own."""
+
+
+def split(graph: Graph) -> Graph:
+    """Replace convolutions of a Concat that nothing else reads."""
+    readers = graph.consumers()
+    ends = {*graph.outputs, *graph.updates.values()}
+
+    def parts(node: Node) -> tuple[Value, ...] | None:
+        joined = node.inputs[0] if (node.domain, node.op) == ("", "Conv") else None
+        maker = None if joined is None else joined.node
+        if joined is None or maker is None or (maker.domain, maker.op) != ("", "Concat"):
+            return None
+        fits = (
+            node.attributes["group"] == 1
+            and maker.attributes["axis"] % joined.rank == 1
+            and joined.dtype == np.float32
+            and len(readers[joined]) == 1
+            and joined not in ends
+            and all(v is not None and v.type.sizes[1] >= FEWEST for v in maker.inputs)
+        )
+        return tuple(v for v in maker.inputs if v is not None) if fits else None
+
+    def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        if parts(node) is None:
+            return copy_node(node, inputs)
+        joined, weights, *bias = inputs
+        assert joined is not None and joined.node is not None and weights is not None
+        windows = windows_of(node).attributes()
+        total: Value | None = None
+        start = 0
+        for part in joined.node.inputs:
+            assert part is not None
+            stop = start + part.type.sizes[1]
+            mine = apply("Slice", weights, integers([start]), integers([stop]), integers([1]))
+            made = apply("Conv", part, mine, *(bias if total is None else []),
+                         label=node.label, **windows)  # fmt: skip
+            total = made if total is None else apply("Add", made, total)
+            start = stop
+        assert total is not None
+        return [total]
+
+    return graph.transform(rewrite)
+
+
+def sums(graph: Graph) -> frozenset[Node]:
+    """The additions that a convolution may do in passing, to be left alone by fusion."""
+    readers = graph.consumers()
+    ends = {*graph.outputs, *graph.updates.values()}
+    return frozenset(
+        node
+        for node in graph.nodes
+        if (node.domain, node.op) == ("", "Add")
+        and all(v is not None and v.type == node.outputs[0].type for v in node.inputs)
+        and any(
+            v is not None
+            and v.node is not None
+            and (v.node.domain, v.node.op) == ("", "Conv")
+            and len(readers[v]) == 1
+            and v not in ends
+            for v in node.inputs
+        )
+    )

@@ -1,0 +1,112 @@
+"""Folding, preparing and adding in passing: what a program that only infers does less of."""
+
+import numpy as np
+import pytest
+
+import eddl
+from eddl import devices
+from eddl.compiler import Slabs, compile_graph
+from eddl.errors import DeviceError
+from eddl.graph import Graph, Input, Type
+from eddl.layers import batch_norm, concat, conv, conv_transpose, relu
+from eddl.ops import apply
+
+
+@pytest.fixture(params=["cpu:array", "cpu:onednn"])
+def device(request):
+    try:
+        devices.backend(request.param)
+    except DeviceError as error:
+        pytest.skip(str(error))
+    return request.param
+
+
+def network(x):
+    """Every form that folds: with and without bias, transposed, of joined tensors, with a skip."""
+    first = relu(batch_norm(conv(x, 8, 3)))
+    second = batch_norm(conv_transpose(first, 8, 3, padding="same"))
+    third = batch_norm(conv(concat([first, second]), 8, 3, use_bias=False))
+    return conv(relu(third + first), 2, 1)
+
+
+def built(device, seed=1):
+    x = eddl.Input((3, 12, 10))
+    net = eddl.Model(x, network(x), seed=seed)
+    net.build(optimizer=eddl.SGD(0.05), loss="mean_squared_error", device=device)
+    return net
+
+
+def batch():
+    r = np.random.default_rng(0)
+    images = r.standard_normal((2, 3, 12, 10)).astype("float32")
+    return images, r.standard_normal((2, 2, 12, 10)).astype("float32")
+
+
+def node_by_node(net, images):
+    """The stored graph without any pass, in the evaluator."""
+    backend = devices.backend("cpu:array")
+    return backend.evaluate_graph(Graph(net.inputs, net.outputs), [images])[0]
+
+
+def test_predictions_follow_the_weights(device):
+    net = built(device)
+    images, target = batch()
+    for _ in range(3):
+        np.testing.assert_allclose(net.predict(images), node_by_node(net, images), atol=2e-5)
+        net.train_batch(images, target)
+    other = built(device, seed=2)
+    net.set_weights(other.weights())
+    np.testing.assert_allclose(net.predict(images), other.predict(images), atol=1e-6)
+
+
+def test_what_depends_on_states_alone_is_computed_once(device, monkeypatch):
+    net = built(device)
+    images, target = batch()
+    net.predict(images)
+    backend = devices.backend(device)
+    runs = []
+    plain = type(backend).run
+    monkeypatch.setattr(type(backend), "run", lambda self, calls: (runs.append(len(calls)),
+                                                                   plain(self, calls)))  # fmt: skip
+    net.predict(images)
+    assert len(runs) == 1
+    net.train_batch(images, target)
+    runs.clear()
+    net.predict(images)
+    assert len(runs) > 1
+
+
+def test_no_normalization_is_left(device):
+    net = built(device)
+    images, _ = batch()
+    backend = devices.backend(device)
+    program = compile_graph(
+        Graph(net.inputs, net.outputs), {net.inputs[0]: Type("float32", images.shape)}, backend,
+        Slabs(backend), memory_of=lambda state: state.storage.view(),
+    )  # fmt: skip
+    names = [node.op for call in program.plan.calls for node in call.nodes]
+    assert "BatchNormalization" not in names
+    if device == "cpu:onednn":
+        assert "Concat" not in names
+        assert ("Conv", "Add") in {tuple(n.op for n in call.nodes)[:2]
+                                   for call in program.plan.calls}  # fmt: skip
+    assert program.plan.kept > 0
+    np.testing.assert_allclose(program.run([images])[0], node_by_node(net, images), atol=2e-5)
+
+
+def test_a_value_may_be_added_to_itself(device):
+    x, w = (Input(Type("float32", s)) for s in ((1, 16, 5, 5), (16, 16, 3, 3)))
+    made = apply("Conv", x, w, pads=(1, 1, 1, 1))
+    r = np.random.default_rng(0)
+    data = [r.standard_normal(v.type.sizes).astype("float32") for v in (x, w)]
+    found = []
+    for name in ("cpu:array", device):
+        backend = devices.backend(name)
+        for y in (made + made, apply("Relu", x + made), apply("Relu", made + x) + made):
+            program = compile_graph(
+                Graph([x, w], [y]), {v: v.type for v in (x, w)}, backend, Slabs(backend),
+                memory_of=lambda s: None, poison=True,
+            )  # fmt: skip
+            found.append(program.run(data)[0])
+    for ours, theirs in zip(found[:3], found[3:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-5)
