@@ -176,14 +176,30 @@ class _Look:
         """
         import cv2
 
-        x, y = self._indices(0, 2)
-        masks = []
+        x, y = self._indices(0, 2) if self._field is None else self._straight_and_bent()
+        inside: Array | None = None
         for index, size in ((x, self._old[2]), (y, self._old[1])):
+            least, most, _, _ = cv2.minMaxLoc(index)
             last = float(np.nextafter(np.float32(size - 0.5), np.float32(0)))
-            masks.append(cv2.inRange(index, -0.5, last))
-        inside = cv2.bitwise_and(*masks)
-        everywhere = cv2.countNonZero(inside) == inside.size
-        return x, y, None if everywhere else cv2.bitwise_not(inside)
+            if least < -0.5 or most > last:
+                here = np.asarray(cv2.inRange(index, -0.5, last))
+                inside = here if inside is None else cv2.bitwise_and(inside, here)
+        return x, y, None if inside is None else cv2.bitwise_not(inside)
+
+    def _straight_and_bent(self) -> Array:
+        """Return x and y of a single slice, matrix and field, by one product of two matrices."""
+        weights, along_y, along_x = self._bases
+        bent = np.tensordot(weights[0], self._coefficients[:2], (0, 1))
+        nodes = np.zeros((2, bent.shape[1] + 2, bent.shape[2] + 2), np.float32)
+        nodes[:, 2:, 2:] = bent
+        # Before the nodes stand 1 and the index itself, whose products are the matrix.
+        nodes[:, 0, 0] = self._matrix[:2, 3]
+        nodes[:, 0, 1], nodes[:, 1, 0] = self._matrix[:2, 0], self._matrix[:2, 1]
+        down, across = (
+            np.concatenate([np.ones((len(b), 1)), np.arange(len(b))[:, None], b], 1, dtype="f4")
+            for b in (along_y, along_x)
+        )
+        return np.asarray(down @ nodes @ across.T)
 
     def slice(self, z: int) -> tuple[Array, Array, Array, Array | None]:
         """Return the old x, y, z of a new slice, and where they are inside, or `None` if all are.
