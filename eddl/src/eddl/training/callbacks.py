@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eddl.errors import AttributeValueError
+from eddl.training.checkpoint import sweep
 
 if TYPE_CHECKING:
     from eddl.training.loop import Training
@@ -254,6 +255,7 @@ class BestCheckpoint(Callback):
         if not self._resumed:
             self.best = Best(*self._settings)
         self._resumed = False
+        sweep(self.path)
 
     def on_epoch_end(self, training: Training, logs: Logs) -> None:
         """Compare, and write."""

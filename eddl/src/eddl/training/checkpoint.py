@@ -61,8 +61,7 @@ def write_checkpoint(training: Training, path: str | Path) -> None:
         "made_with": made_with(training.model.device),
     }
     header["checksum"] = _checksum(header, tensors)
-    for left in Path(path).parent.glob(f".{glob.escape(Path(path).name)}.*{PARTIAL}"):
-        left.unlink(missing_ok=True)  # of a process that was killed while it wrote
+    sweep(path)
     write_atomically(path, save(tensors, {"eddl": json.dumps(header)}))
 
 
@@ -216,6 +215,13 @@ def made_with(device: str = "cpu") -> dict[str, Any]:
         "device": " ".join([device, backend.name, *release]),
         "threads": available(),
     }
+
+
+def sweep(path: str | Path) -> None:
+    """Remove what a process that was killed while it wrote a file has left beside it."""
+    target = Path(path)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*{PARTIAL}"):
+        left.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from eddl.errors import StateError
 from eddl.training.callbacks import Callback, Logs
-from eddl.training.checkpoint import write_atomically
+from eddl.training.checkpoint import sweep, write_atomically
 
 if TYPE_CHECKING:
     from eddl.training.loop import Training
@@ -43,6 +43,7 @@ class _Lines(Callback):
         """Write the finished epochs."""
         rows = finished(training.history, training.epoch)
         text = self.head(list(rows[0])) if rows else ""
+        sweep(self.path)
         write_atomically(self.path, (text + "".join(map(self.line, rows))).encode())
 
     def on_epoch_end(self, training: Training, logs: Logs) -> None:
