@@ -493,10 +493,13 @@ def medians(actions: dict[str, Action], rounds: int) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
-def measured(rounds: int, wanted: set[str]) -> list[dict[str, Any]]:
+def measured(rounds: int, wanted: set[str], images: str) -> list[dict[str, Any]]:
     """A row for each augmentation and dimension."""
     rows = []
-    for dimensions, table in (("2-D uint8", planes()), ("3-D float32", volumes())):
+    for dimensions, make in (("2-D uint8", planes), ("3-D float32", volumes)):
+        if not dimensions.startswith(images):
+            continue
+        table = make()
         missing = augment.AUGMENTATIONS.keys() - table.keys()
         unknown = table.keys() - augment.AUGMENTATIONS.keys() - PIPELINES.keys()
         if missing or unknown:
@@ -568,6 +571,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", default="", help="names, separated by commas")
+    parser.add_argument("--images", default="", help="2-D or 3-D only")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -575,8 +579,8 @@ def main() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     wanted = set(filter(None, chosen.only.split(",")))
     results = chosen.out / "ecvl_augment.json"
-    rows = measured(chosen.rounds, wanted)
-    if wanted and results.exists():
+    rows = measured(chosen.rounds, wanted, chosen.images)
+    if (wanted or chosen.images) and results.exists():
         # The chosen rows take the place of those of an earlier run.
         again = {(row["augmentation"], row["image"]): row for row in rows}
         before = json.loads(results.read_text())

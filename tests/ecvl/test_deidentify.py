@@ -232,6 +232,24 @@ def test_a_patient_is_the_same_in_every_upload(tmp_path: Path) -> None:
     assert other.StudyInstanceUID != first.StudyInstanceUID
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["MR_small_jp2klossless.dcm", "MR_small_RLE.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm",
+     "liver_1frame.dcm", "rtdose.dcm", "MR_small_implicit.dcm", "SC_rgb_rle_2frame.dcm"],
+)  # fmt: skip
+def test_pixels_stay_in_every_encoding(tmp_path: Path, name: str) -> None:
+    from pydicom.data import get_testdata_file
+
+    path = Path(str(get_testdata_file(name)))
+    options: dict[str, Any] = {"characteristics": True, "device": True, "descriptors": True}
+    (entry,) = deidentify(path, tmp_path / "clean", key=KEY, dates="shift", **options)
+    output = tmp_path / "clean" / str(entry.output)
+    assert dcmread(output).file_meta.TransferSyntaxUID == dcmread(path).file_meta.TransferSyntaxUID
+    ours, theirs = ecvl.read(output, raw=True), ecvl.read(path, raw=True)
+    assert np.array_equal(ours, theirs)
+    np.testing.assert_array_equal(ours.affine, theirs.affine)
+
+
 def test_references_still_meet(tmp_path: Path) -> None:
     _dicom(tmp_path / "a.dcm")
     made = dcmread(tmp_path / "a.dcm")

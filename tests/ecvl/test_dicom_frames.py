@@ -153,15 +153,23 @@ def test_echoes_and_phases_of_a_folder(dicom_series: Any) -> None:
         ecvl.read(folder, stack_by="EchoTime")
 
 
-def test_diffusion_gives_values_and_directions(dicom_series: Any) -> None:
+@pytest.mark.parametrize("private", [False, True])
+def test_diffusion_gives_values_and_directions(dicom_series: Any, private: bool) -> None:
     stored = np.random.default_rng(0).integers(0, 4096, (6, 32, 40)).astype(np.uint16)
     folder = dicom_series(stored, positions=[0, 2] * 3, intercept=0)
     directions = [None, [1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]
     for number, path in enumerate(sorted(folder.iterdir())):
         made = pydicom.dcmread(path)
-        made.DiffusionBValue = [0.0, 1000.0, 1000.0][number // 2]
-        if direction := directions[number // 2]:
-            made.DiffusionGradientOrientation = direction
+        value, direction = [0.0, 1000.0, 1000.0][number // 2], directions[number // 2]
+        if private:
+            block = made.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+            block.add_new(0x0C, "IS", int(value))
+            if direction:
+                block.add_new(0x0E, "FD", direction)
+        else:
+            made.DiffusionBValue = value
+            if direction:
+                made.DiffusionGradientOrientation = direction
         made.save_as(path)
     image = ecvl.read(folder, stack_by="DiffusionBValue")
     assert image.meta["bvals"] == [0, 1000, 1000]

@@ -54,6 +54,12 @@ WRITERS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of small files need not reach the disk."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
 def _image(axes: str, dtype: str, kind: Any = "image", seed: int = 0) -> Image:
     rng = np.random.default_rng(seed)
     values: Any

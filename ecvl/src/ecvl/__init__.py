@@ -4,7 +4,7 @@ Nothing heavy is loaded by `import ecvl`: nibabel, pydicom, SimpleITK and OpenCV
 functions that need them.
 """
 
-from ecvl import augment, process
+from ecvl import augment, deidentify, process
 from ecvl.adapters import from_nibabel, from_sitk, to_nibabel, to_sitk
 from ecvl.dataset import Batch, Dataset, Loader, slices
 from ecvl.errors import (
@@ -75,6 +75,7 @@ __all__ = [
     "Steps",
     "Tensor",
     "augment",
+    "deidentify",
     "dicom_series",
     "dicom_structures",
     "from_nibabel",

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,8 +33,11 @@ Job = tuple[str, int]
 def run(jobs: list[Job]) -> dict[str, Any]:
     """Run mutants by seed and number; a child that dies is replaced."""
     total: dict[str, Any] = {"mutants": 0, "read": 0, "refused": 0, "failed": 0, "failures": []}
-    while jobs:
-        jobs = jobs[_one_child(jobs, total) :]
+    try:
+        while jobs:
+            jobs = jobs[_one_child(jobs, total) :]
+    except KeyboardInterrupt:
+        total["stopped"] = True
     return total
 
 
@@ -77,7 +81,6 @@ def _one_child(jobs: list[Job], total: dict[str, Any]) -> int:
 def serve() -> None:
     """What a child does: one line of JSON a mutant."""
     import resource
-    import signal
 
     sys.path.insert(0, str(Path(__file__).parent))
     from mutate import mutant
@@ -150,6 +153,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", default="", help="a regular expression")
     options = parser.parse_args()
+    # What was found until it is stopped, by whatever, is printed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     numbers = range(options.first, options.first + options.mutants)
     total = run([(name, n) for name in SEEDS if re.search(options.seeds, name) for n in numbers])
     print(json.dumps(total, indent=1))

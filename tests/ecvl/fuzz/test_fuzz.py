@@ -73,7 +73,7 @@ def test_mutants_of_slides_are_read_or_refused(
         for level in (pixels, pixels[::2, ::2]):
             writer.write(level, tile=(16, 16), photometric="rgb", metadata=None)
     content, refusals = path.read_bytes(), []
-    for number in range(MUTANTS):
+    for number in range(MUTANTS // 2):
         path.write_bytes(mutant(content, number, 11))
         try:
             with ecvl.open_slide(path) as slide:

@@ -322,3 +322,22 @@ def test_a_tilted_series_is_worked_on_or_refused(entry: Entry) -> None:
         _called(entry, image)
     except GeometryError as error:
         assert "right angles" in str(error)  # noqa: PT017 - either is fine
+
+
+@pytest.mark.parametrize("entry", IMAGES)
+def test_all_types_and_values_are_worked_on_or_refused(entry: Entry) -> None:
+    """No error and no warning but ecvl's own, also for rare types, NaN and infinity."""
+    image = _made(entry, "zyx", (5, 9, 12))
+    dtypes: tuple[str, ...] = ("int8", "uint32", "uint64", "int64")
+    if entry.takes != "labels":
+        dtypes += ("float16", "float32", "float64")
+    for dtype in dtypes:
+        array = image.array.astype(dtype)
+        if dtype.startswith("float"):
+            array.flat[[3, 7, 11]] = np.nan, np.inf, -np.inf
+        try:
+            result = _called(entry, image.replace(array=array))
+        except ecvl.EcvlError:
+            continue
+        if isinstance(result, Image) and entry.dtype == "same":
+            assert result.dtype == dtype

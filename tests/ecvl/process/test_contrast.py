@@ -134,6 +134,8 @@ def test_wrong_arguments_are_said() -> None:
         (lambda: ecvl.gamma(image, 0), ParameterError, "gamma"),
         (lambda: ecvl.rescale(image, 1, 1), ParameterError, "low < high"),
         (lambda: ecvl.rescale(image, value_range=(5, 1)), ParameterError, "ascending"),
+        (lambda: ecvl.rescale(image, dtype="complex64"), ParameterError, "dtype"),
+        (lambda: ecvl.rescale(image, dtype="no"), ParameterError, "dtype"),
         (lambda: ecvl.clahe(image, 0.5), ParameterError, "clip_limit"),
         (lambda: ecvl.clahe(image, 2, 0), ParameterError, "tiles"),
         (lambda: ecvl.equalise(image, mask=image), KindError, "labels"),

@@ -138,6 +138,8 @@ def test_diffusion_keeps_edges_that_a_blur_loses() -> None:
         (lambda i: ecvl.gaussian(i, 1e9), "10,000"),
         (lambda i: ecvl.average(i, 2), "odd"),
         (lambda i: ecvl.median(i, 3.5), "odd"),
+        (lambda i: ecvl.median(i, 1 << 20 | 1), "at most"),
+        (lambda i: ecvl.bilateral(i, 1e9), "at most"),
         (lambda i: ecvl.median(i, 0), "at least 1"),
         (lambda i: ecvl.bilateral(i, 0), "above 0"),
         (lambda i: ecvl.bilateral(i, 1, 0), "range_sigma"),

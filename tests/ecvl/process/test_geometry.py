@@ -257,3 +257,16 @@ def test_wrong_arguments_are_said(volume: Any) -> None:
     for act, error, message in cases:
         with pytest.raises(error, match=message):
             act()
+
+
+def test_turns_are_those_of_the_augmentations(volume: Any) -> None:
+    from ecvl import augment
+
+    for image in (volume(), volume(kind="labels")):
+        for ours, theirs in (
+            (ecvl.rotate(image, 20), augment.Rotate((20, 20))(image, seed=1)),
+            (ecvl.rotate(image, -35, "x"), augment.Rotate((-35, -35), axis="x")(image, seed=1)),
+            (ecvl.flip(image, "xz"), augment.Flip("xz", p=1)(image, seed=1)),
+        ):
+            assert np.array_equal(ours.array, theirs.array)
+            np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-9)

@@ -96,6 +96,8 @@ def test_what_does_not_fit_is_refused() -> None:
     for rows, error, message in cases:
         with pytest.raises(error, match=message):
             ecvl.polygons_to_labels(rows, like)
+    with pytest.raises(ParameterError, match="integer type"):
+        ecvl.polygons_to_labels([], like, dtype=float)
     boxes: list[tuple[Any, Any, str]] = [
         ([{"label": 1}], ParameterError, "'box'"),
         ([{"label": 0, "box": [(0, 1)] * 3}], ParameterError, "labels from 1"),

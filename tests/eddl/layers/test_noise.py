@@ -189,3 +189,16 @@ REFUSED = [
 def test_what_cannot_be_is_refused(call, expected):
     with pytest.raises(eddl.EddlError, match=expected):
         call(eddl.Input((3, 8, 6)))
+
+
+@pytest.mark.parametrize(("op", "attributes"), [
+    ("AlphaDropout", {"ratio": 1.0}),
+    ("AlphaDropout", {"ratio": "half"}),
+    ("GaussianNoise", {"deviation": float("nan")}),
+    ("RandomAffine", {"scale": (0.0, 1.0)}),
+    ("RandomAffine", {"scale": (1.0,)}),
+    ("RandomAffine", {"degrees": (1.0, 2.0)}),
+])  # fmt: skip
+def test_what_a_file_may_say_is_checked(op, attributes):
+    with pytest.raises(eddl.EddlError, match="received"):
+        eddl.ops.apply(op, eddl.Input((3, 8, 6)), domain="eddl", **attributes)

@@ -34,7 +34,14 @@ class Curve(Intensity):
             amount: the drawn amount.
             mean: the image's mean, where `needs_mean`.
         """
-        raise NotImplementedError
+        factor, summand = self.line(amount, mean) or (1.0, 0.0)
+        unit *= unit.dtype.type(factor)
+        unit += unit.dtype.type(summand)
+        return unit
+
+    def line(self, amount: float, mean: float) -> tuple[float, float] | None:
+        """Return factor and summand, where the curve is a rising straight line."""
+        return None
 
     @property
     def needs_mean(self) -> bool:
@@ -57,6 +64,11 @@ class Curve(Intensity):
         if self.needs_mean:
             mean = (_mean(image.array) - low) / (high - low)
         if not isinstance(amount, list):
+            line = self.line(amount, mean)
+            if line is not None and image.dtype == np.uint8 and line[0] == 1 and high - low == 255:
+                return image.with_array(_shifted(image.array, round(255 * line[1])))
+            if line is not None and image.dtype in (np.float32, np.float64):
+                return image.with_array(_on_line(image.array, low, high, *line))
             return image.with_array(
                 curved(image.array, low, high, lambda unit: self.curve(unit, amount, mean))
             )
@@ -69,6 +81,32 @@ class Curve(Intensity):
                 lambda unit, one=one: self.curve(unit, one, mean),  # type: ignore[misc]
             )
         return image.with_array(result)
+
+
+def _shifted(array: NDArray[np.uint8], levels: int) -> NDArray[Any]:
+    import cv2
+
+    function = cv2.add if levels >= 0 else cv2.subtract
+    return np.asarray(function(array.reshape(1, -1), min(abs(levels), 255))).reshape(array.shape)
+
+
+def _on_line(
+    array: NDArray[Any], low: float, high: float, factor: float, summand: float
+) -> NDArray[Any]:
+    """Return `curved` of a rising line: cutting off before it is cutting off where its ends go."""
+    width, kind = high - low, array.dtype.type
+    offset = low * (1 - factor) + summand * width
+    first, last = (min(max(low + width * end, low), high) for end in (summand, factor + summand))
+    result = np.empty(array.shape, array.dtype)
+    values, out = array.reshape(-1), result.reshape(-1)
+    for place in blocks(values.size):
+        source = values[place]
+        if factor != 1:
+            source = np.multiply(source, kind(factor), out=out[place])
+        if offset:
+            source = np.add(source, kind(offset), out=out[place])
+        np.clip(source, first, last, out=out[place])
+    return result
 
 
 def _mean(array: NDArray[Any]) -> float:
@@ -182,10 +220,9 @@ class Add(Curve):
     per_channel: bool = False
     p: float = 1.0
 
-    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
-        """Return the sum."""
-        unit += unit.dtype.type(amount)
-        return unit
+    def line(self, amount: float, mean: float) -> tuple[float, float] | None:
+        """Return the constant."""
+        return 1.0, amount
 
 
 @dataclass(frozen=True)
@@ -204,10 +241,9 @@ class Brightness(Curve):
     value: tuple[float, float] = (-0.2, 0.2)
     p: float = 1.0
 
-    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
-        """Return the sum."""
-        unit += unit.dtype.type(amount)
-        return unit
+    def line(self, amount: float, mean: float) -> tuple[float, float] | None:
+        """Return the constant."""
+        return 1.0, amount
 
 
 @dataclass(frozen=True)
@@ -234,11 +270,9 @@ class Contrast(Curve):
         """It does."""
         return True
 
-    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
-        """Return the values further from the mean, or nearer to it."""
-        unit *= unit.dtype.type(amount)
-        unit += unit.dtype.type(mean * (1 - amount))
-        return unit
+    def line(self, amount: float, mean: float) -> tuple[float, float] | None:
+        """Return the line through the mean."""
+        return amount, mean * (1 - amount)
 
 
 @dataclass(frozen=True)
@@ -262,10 +296,9 @@ class Multiply(Curve):
     def __post_init__(self) -> None:
         self._check(factor=0)
 
-    def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
-        """Return the multiplied values."""
-        unit *= unit.dtype.type(amount)
-        return unit
+    def line(self, amount: float, mean: float) -> tuple[float, float] | None:
+        """Return the factor."""
+        return amount, 0.0
 
 
 @dataclass(frozen=True)

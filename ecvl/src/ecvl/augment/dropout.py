@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.augment.intensity import Amounts, Intensity, shape_drawn
-from ecvl.augment.randoms import Source
+from ecvl.augment.randoms import BLOCK, Source, blocks
 from ecvl.image import Image
 from ecvl.process.planes import MOST_CHANNELS
 from ecvl.process.pull import in_type
@@ -53,8 +53,12 @@ def put(result: NDArray[Any], chosen: NDArray[np.bool_], value: Any) -> None:
         return
     # Only bits are copied, so any type of the size will do.
     pixels = result.view(words).reshape(1, -1, channels)
-    stamp = np.full_like(pixels, np.array(value, result.dtype).view(words))
-    cv2.copyTo(stamp, chosen.view(np.uint8).reshape(1, -1), pixels)
+    marks = chosen.view(np.uint8).reshape(1, -1)
+    bits = np.array(value, result.dtype).view(words)
+    stamp = np.full((1, min(BLOCK, marks.size), channels), bits)
+    for place in blocks(marks.size):
+        part = pixels[:, place]
+        cv2.copyTo(stamp[:, : part.shape[1]], marks[:, place], part)
 
 
 @dataclass(frozen=True)

@@ -209,15 +209,12 @@ def reversal(axes: str, grid: Grid) -> Affine:
 def in_mm(grid: Grid) -> Affine:
     """Return the upper triangular 3x3 matrix from steps of voxels to mm along upright axes.
 
-    The upright axes begin with voxel x and the x-y plane. For voxel axes at right angles it holds
-    the voxel sizes, and the same numbers however the volume is stored.
+    The upright axes begin with voxel x and the x-y plane.
 
     Example:
-        >>> in_mm(Grid((1, 2, 2), np.diag([-2.0, 3, 4, 1]))).tolist()
+        >>> np.abs(in_mm(Grid((1, 2, 2), np.diag([-2.0, 3, 4, 1])))).round(6).tolist()
         [[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 4.0]]
     """
-    if non_orthogonality(grid.affine) <= ORTHOGONAL_TOLERANCE:
-        return np.diag(grid.spacing[::-1])
     _, upper = np.linalg.qr(grid.affine[:3, :3])
     return np.asarray(upper * np.sign(np.diag(upper))[:, None], np.float64)
 
@@ -231,19 +228,25 @@ def around_centre(linear: NDArray[Any], grid: Grid, shift: Any = 0.0, centre: An
         shift: mm along x, y and z by which old places lie further.
         centre: another voxel index x, y, z to stay where it is.
     """
-    sizes = in_mm(grid)
-    centre = np.asarray((np.array(grid.shape[::-1]) - 1) / 2 if centre is None else centre)
-    matrix = np.eye(4)
-    if (sizes == np.diag(np.diag(sizes))).all():
+    places = [(size - 1) / 2 for size in grid.shape[::-1]] if centre is None else list(centre)
+    moved = np.broadcast_to(shift, 3).tolist()
+    if non_orthogonality(grid.affine) <= ORTHOGONAL_TOLERANCE:
         # Ratios of sizes keep right angles exact.
-        lengths = np.diag(sizes)
-        matrix[:3, :3] = linear * lengths / lengths[:, None]
-        moved = np.broadcast_to(shift, 3) / lengths
+        sizes = grid.spacing[::-1]
+        inner = [
+            [value * size / own for value, size in zip(row, sizes, strict=True)]
+            for row, own in zip(linear.tolist(), sizes, strict=True)
+        ]
+        moved = [length / own for length, own in zip(moved, sizes, strict=True)]
     else:
-        matrix[:3, :3] = np.linalg.solve(sizes, linear @ sizes)
-        moved = np.linalg.solve(sizes, np.broadcast_to(shift, 3))
-    matrix[:3, 3] = centre - matrix[:3, :3] @ centre + moved
-    return matrix
+        upright = in_mm(grid)
+        inner = np.linalg.solve(upright, linear @ upright).tolist()
+        moved = np.linalg.solve(upright, moved).tolist()
+    rows = [
+        [*row, at - sum(v * c for v, c in zip(row, places, strict=True)) + further]
+        for row, at, further in zip(inner, places, moved, strict=True)
+    ]
+    return np.array([*rows, [0.0, 0.0, 0.0, 1.0]])
 
 
 def checked_axes(axes: Any) -> None:

@@ -13,13 +13,10 @@
 PNG keeps the geometry (`notes`), the others none. Held by `tests/ecvl/test_pictures.py`.
 """
 
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.affines import Affine
-from ecvl.errors import FormatError, KindError, ParameterError
+from ecvl.errors import FormatError
 from ecvl.image import Image, Kind
-from ecvl.io import deep, isolation, notes
-from ecvl.io.files import existing, opened_plain, written_atomically
+from ecvl.io import isolation, notes
+from ecvl.io.files import existing, opened_plain
 from ecvl.io.lazy import LazyImage
+from ecvl.io.picture_formats import PICTURES, Picture, has_deep_colour, plugin, stored_bits
+from ecvl.io.picture_writing import picture_write
 from ecvl.io.pixels import (
     Alpha,
     beginning,
@@ -43,48 +42,9 @@ from ecvl.io.pixels import (
     values_of,
 )
 from ecvl.io.registry import Format, Info, format_of, read, register, write
-from ecvl.io.scaling import smallest_integer_type
 from ecvl.regions import Box
 
-GREATEST_HEADER = 1 << 12
 ROTATED = (5, 6, 7, 8)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A row of the table.
-
-    Attributes:
-        name: of the format.
-        extensions: that writing knows; none where it is not written.
-        starts: what the content begins with.
-        plugin: Pillow's module and class.
-        modes: the modes that are written.
-        options: what `write` takes.
-        inside: what stands at byte 8 besides, for RIFF files.
-    """
-
-    name: str
-    extensions: tuple[str, ...]
-    starts: tuple[bytes, ...]
-    plugin: str
-    modes: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    inside: bytes = b""
-
-
-PICTURES = (
-    Picture("png", (".png",), (b"\x89PNG\r\n\x1a\n",), "PngImagePlugin:PngImageFile",
-            ("L", "I;16", "LA", "RGB", "RGBA", "deep")),
-    Picture("jpeg", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), "JpegImagePlugin:JpegImageFile",
-            ("L", "RGB"), ("quality",)),
-    Picture("bmp", (".bmp",), (b"BM",), "BmpImagePlugin:BmpImageFile", ("L", "RGB")),
-    Picture("gif", (), (b"GIF87a", b"GIF89a"), "GifImagePlugin:GifImageFile"),
-    Picture("webp", (".webp",), (b"RIFF",), "WebPImagePlugin:WebPImageFile", ("RGB", "RGBA"),
-            ("quality",), b"WEBP"),
-    Picture("pnm", (".pgm", ".ppm"), (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"),
-            "PpmImagePlugin:PpmImageFile", ("L", "I;16", "RGB")),
-)  # fmt: skip
 
 
 def ImRead(path: str | os.PathLike[str], **options: Any) -> Image:
@@ -218,7 +178,7 @@ def picture_info(path: Path, row: Picture, *, trusted: bool = False) -> Info:
         y, x = opened.size[::-1]
         if _orientation(opened) in ROTATED:
             y, x = x, y
-        bits = 16 if _deep_bits(path, row) else None
+        bits = 16 if has_deep_colour(path, row) else None
     channels = 1 if mode in ("1", "L", "LA", "I", "F") or mode.startswith("I;") else 3
     dtype = np.dtype(np.uint16 if bits or mode.startswith("I") else np.uint8)
     dtype = np.dtype(np.float32) if mode == "F" else dtype
@@ -230,46 +190,20 @@ def picture_info(path: Path, row: Picture, *, trusted: bool = False) -> Info:
     return Info(row.name, axes, shape, dtype, affine, kind, step, {"mode": mode, "pages": count})
 
 
-def picture_write(path: Path, image: Image, row: Picture, quality: int | None = None) -> float:
-    """Write a picture, whole or not at all; returns the greatest error of a pixel.
-
-    Example:
-        >>> import tempfile
-        >>> image = Image(np.zeros((8, 8), np.uint8), "yx")
-        >>> picture_write(Path(tempfile.mkdtemp()) / "a.jpg", image, PICTURES[1])
-        0.0
-    """
-    pixels, mode = _writable(image, row)
-    if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
-        raise ParameterError(f"expected quality from 1 to 100, received {quality!r}")
-    lossy = row.name == "jpeg" or quality is not None
-    if lossy and image.kind == "labels":
-        raise KindError(f"{row.name} would change labels; write them as .png or .tif")
-    content = _encoded(pixels, mode, image, row, quality)
-    error = 0.0
-    if lossy:
-        with _plugin(row)(io.BytesIO(content)) as opened:
-            back = np.asarray(opened)
-        error = float(np.abs(back.astype(np.int32) - pixels.astype(np.int32)).max())
-    with written_atomically(path) as stream:
-        stream.write(content)
-    return error
-
-
 @contextmanager
 def _opened(path: Path, row: Picture, trusted: bool) -> Iterator[Any]:
     # The plug-in itself and not `PIL.Image.open`: that would try other formats, and count pixels
     # by a setting of the whole process.
-    plugin = _limited(row, path, trusted)
-    with opened_plain(path) as stream, decoding(path), plugin(stream) as opened:
+    limited = _limited(row, path, trusted)
+    with opened_plain(path) as stream, decoding(path), limited(stream) as opened:
         yield opened
 
 
 def _limited(row: Picture, path: Path, trusted: bool) -> Callable[[Any], Any]:
     """The plug-in, refusing a size as it learns of it: GIF's canvas grows frame by frame."""
-    bits = _stored_bits(path, row)
+    bits = stored_bits(path, row)
 
-    class Limited(_plugin(row)):  # type: ignore[misc]
+    class Limited(plugin(row)):  # type: ignore[misc]
         @property
         def _size(self) -> tuple[int, int]:
             found: tuple[int, int] = self.__dict__["checked_size"]
@@ -283,12 +217,6 @@ def _limited(row: Picture, path: Path, trusted: bool) -> Callable[[Any], Any]:
     return Limited
 
 
-def _plugin(row: Picture) -> Callable[[Any], Any]:
-    module, _, name = row.plugin.partition(":")
-    plugin: Callable[[Any], Any] = getattr(import_module(f"PIL.{module}"), name)
-    return plugin
-
-
 def _described(
     opened: Any, row: Picture, path: Path, trusted: bool
 ) -> tuple[int, Affine, notes.Note | None, float | None]:
@@ -297,7 +225,7 @@ def _described(
     if min(x, y) < 1:
         raise FormatError(f"expected at least one pixel in {path.name!r}, received {x}×{y}")
     count = int(getattr(opened, "n_frames", 1))
-    require_sensible(x * y * count, _stored_bits(path, row), path, trusted)
+    require_sensible(x * y * count, stored_bits(path, row), path, trusted)
     spacing: list[float | None] = [None, None]
     note = None
     if row.name == "png":
@@ -317,7 +245,7 @@ def _frame(
 ) -> NDArray[Any]:
     from PIL import ImageOps
 
-    if _deep_bits(path, row):
+    if has_deep_colour(path, row):
         with opened_plain(path) as stream:
             found: NDArray[Any] = isolation.shared.call("deep", path.name, stream.read())
         # OpenCV gives grey with alpha as colour with alpha.
@@ -334,105 +262,11 @@ def _frame(
     return one_channel(found, path.name) if kind == "labels" else found
 
 
-def _stored_bits(path: Path, row: Picture) -> int:
-    """The bits of a pixel before it was compressed, where the header says: else 8."""
-    start = beginning(path)
-    if row.name != "png" or start[12:16] != b"IHDR" or len(start) < 26:
-        return 8
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-    return max(start[24] * channels.get(start[25], 1), 1)
-
-
-def _deep_bits(path: Path, row: Picture) -> bool:
-    """Whether the picture has several channels of 16 bits, which Pillow would cut."""
-    if row.name not in ("png", "pnm"):
-        return False
-    with opened_plain(path) as stream:
-        start = stream.read(GREATEST_HEADER)
-    if row.name == "png":
-        return (
-            start[12:16] == b"IHDR" and start[24:25] == b"\x10" and start[25:26] in b"\x02\x04\x06"
-        )
-    if start[:2] not in (b"P3", b"P6"):
-        return False
-    lines = (line.partition(b"#")[0] for line in start[2:].split(b"\n"))
-    words = b" ".join(lines).split()[:3]
-    return len(words) == 3 and words[2].isdigit() and int(words[2][:9]) > 255
-
-
 def _orientation(opened: Any) -> int:
     try:
         return int(opened.getexif().get(0x0112, 1))
     except Exception:
         return 1
-
-
-def _writable(image: Image, row: Picture) -> tuple[NDArray[Any], str]:
-    if image.axes not in ("yx", "yxc"):
-        raise FormatError(
-            f"expected axes yx or yxc for {row.name}, received {image.axes!r}; write a part such "
-            "as image[0], or a TIFF"
-        )
-    if image.kind == "labels" and "c" in image.axes:
-        raise KindError(f"{row.name} holds labels of one channel, received {image.axes!r}")
-    pixels = image.array
-    if image.kind == "labels" and pixels.min() >= 0:
-        pixels = pixels.astype(smallest_integer_type(0, int(pixels.max())))
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    modes = {
-        ("uint8", 1): "L",
-        ("uint16", 1): "I;16",
-        ("uint8", 2): "LA",
-        ("uint8", 3): "RGB",
-        ("uint8", 4): "RGBA",
-        ("uint16", 3): "deep",
-        ("uint16", 4): "deep",
-    }
-    mode = modes.get((pixels.dtype.name, channels))
-    if mode not in row.modes:
-        raise KindError(
-            f"{row.name} cannot hold {channels} channels of {pixels.dtype}; use ecvl.rescale or "
-            "write a TIFF"
-        )
-    return pixels[..., 0] if pixels.ndim == 3 and channels == 1 else pixels, mode
-
-
-def _encoded(
-    pixels: NDArray[Any], mode: str, image: Image, row: Picture, quality: int | None
-) -> bytes:
-    from PIL import Image as Pillow
-    from PIL.PngImagePlugin import PngInfo
-
-    if mode == "deep":
-        content = deep.encode(pixels, ".png")
-        text = notes.written(image)
-        return _with_text(content, text) if text else content
-    options: dict[str, Any] = {}
-    if row.name == "png":
-        options["pnginfo"] = PngInfo()
-        text = notes.written(image)
-        if text:
-            options["pnginfo"].add_text("ecvl", text)
-        if image.spacing != (1.0, 1.0):
-            y, x = image.spacing
-            options["dpi"] = notes.MILLIMETRES_PER_INCH / x, notes.MILLIMETRES_PER_INCH / y
-    elif row.name == "jpeg":
-        options = {"quality": quality or 95, "subsampling": 0}
-    elif row.name == "webp":
-        options = {"quality": quality} if quality else {"lossless": True, "exact": True}
-    stream = io.BytesIO()
-    name = {"pnm": "PPM"}.get(row.name, row.name.upper())
-    Pillow.fromarray(np.ascontiguousarray(pixels)).save(stream, name, **options)
-    return stream.getvalue()
-
-
-def _with_text(content: bytes, text: str) -> bytes:
-    """Put a text chunk behind the header chunk of a PNG."""
-    import zlib
-
-    body = b"tEXtecvl\0" + text.encode("latin-1")
-    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-    return content[:33] + chunk + content[33:]
 
 
 def _recognises(path: Path, row: Picture) -> bool:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ecvl.affines import Affine
 from ecvl.errors import FormatError, KindError, ParameterError
 from ecvl.image import Image, Kind
-from ecvl.io import isolation, notes
+from ecvl.io import notes
 from ecvl.io.files import opened_plain, written_atomically
 from ecvl.io.lazy import LazyImage
 from ecvl.io.pixels import (
@@ -32,22 +32,25 @@ from ecvl.io.pixels import (
     checked_alpha,
     chosen_page,
     decoding,
-    one_channel,
     require_sensible,
-    values_of,
 )
 from ecvl.io.registry import Format, Info, register
 from ecvl.io.scaling import smallest_integer_type
+from ecvl.io.tiff_pages import (
+    ALPHA,
+    COLOURS,
+    PALETTE,
+    RGB,
+    page_bits,
+    page_pixels,
+    page_size,
+    pixel_count,
+    require_page,
+)
 from ecvl.regions import Box
 
 Pages = Literal["z", "t", "n"]
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Compressions that tifffile unpacks without a further library.
-PLAIN_COMPRESSIONS = (1, 8, 32946, 32773, 34925)
-PLAIN_PREDICTORS = (1, 2)
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
-COLOURS = {5: "CMYK", 6: "YCbCr", 8: "Lab"}
-ALPHA = (1, 2)
 MILLIMETRES = {2: 25.4, 3: 10.0}
 UNITS = {
     "mm": 1.0,
@@ -112,7 +115,7 @@ def tiff_lazy(
     with _opened(path) as tif:
         layout = _layout(tif, path, page, pages, trusted)
         kind = kind or layout["kind"]
-        take = partial(_pixels, path=path, raw=raw, kind=kind, alpha=alpha, trusted=trusted)
+        take = partial(page_pixels, path=path, raw=raw, kind=kind, alpha=alpha, trusted=trusted)
         start = take(tif, layout["first"])
     lead: tuple[int, ...] = layout["lead"]
     shape = lead + start.shape
@@ -155,7 +158,7 @@ def tiff_info(
     with _opened(path) as tif:
         layout = _layout(tif, path, page, pages, trusted)
         first = tif.pages[layout["first"]]
-        y, x, samples = _size(first)
+        y, x, samples = page_size(first)
         photometric, count = int(first.photometric), len(tif.pages)
         compression = str(getattr(first.compression, "name", first.compression)).lower()
         dtype = np.dtype(np.uint8 if photometric == PALETTE else first.dtype)
@@ -256,8 +259,8 @@ def _layout(tif: Any, path: Path, page: int | None, pages: Pages, trusted: bool)
         raise FormatError(f"expected pages in {path.name!r}, received {count}")
     taken, first = chosen_page(page, count, path.name)
     start = tif.pages[first]
-    _require_page(start, path)
-    require_sensible(_pixel_count(start) * taken, _bits(start), path, trusted)
+    require_page(start, path)
+    require_sensible(pixel_count(start) * taken, page_bits(start), path, trusted)
     description = _description(tif.pages[0])
     note = notes.noted(description)
     found: dict[str, Any] = {
@@ -269,7 +272,7 @@ def _layout(tif: Any, path: Path, page: int | None, pages: Pages, trusted: bool)
         "time_step": None,
         "affine": _plane(start),
     }
-    y, x, samples = _size(start)
+    y, x, samples = page_size(start)
     if note is not None and page is None:
         rank = 3 if note.axes.endswith("c") else 2
         frame = (y, x, samples) if rank == 3 else (y, x)
@@ -289,7 +292,7 @@ def _layout(tif: Any, path: Path, page: int | None, pages: Pages, trusted: bool)
             return found | stack | {"affine": _imagej_affine(description, start)}
     if taken == 1:
         return found
-    sorts = {(_size(one), one.dtype, int(one.photometric)) for one in _each(tif, taken)}
+    sorts = {(page_size(one), one.dtype, int(one.photometric)) for one in _each(tif, taken)}
     if len(sorts) > 1:
         raise FormatError(
             f"expected pages of one shape and type in {path.name!r}, received {len(sorts)} sorts "
@@ -301,91 +304,6 @@ def _layout(tif: Any, path: Path, page: int | None, pages: Pages, trusted: bool)
 def _each(tif: Any, count: int) -> Iterator[Any]:
     for number in range(count):
         yield tif.pages[number]
-
-
-def _size(page: Any) -> tuple[int, int, int]:
-    return int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel)
-
-
-def _pixel_count(page: Any) -> int:
-    # What is free is reckoned for four bytes a pixel: more of them count as more pixels.
-    y, x, samples = _size(page)
-    return y * x * max(1, samples * int(page.dtype.itemsize) // 4)
-
-
-def _bits(page: Any) -> int:
-    bits = page.bitspersample
-    stored = max(int(bits if isinstance(bits, int) else max(bits)), 1) * _size(page)[2]
-    return min(stored, 32)
-
-
-def _require_page(page: Any, path: Path) -> None:
-    y, x, samples = _size(page)
-    if min(y, x, samples) < 1 or int(page.imagedepth) != 1 or samples > 1024:
-        raise FormatError(f"expected a page of pixels in {path.name!r}, received {y}×{x}×{samples}")
-    if page.dtype is None or page.dtype.kind not in "biuf":
-        raise FormatError(
-            f"expected integers or real numbers in {path.name!r}, received "
-            f"{page.bitspersample} bits of sample format {int(page.sampleformat)}"
-        )
-
-
-def _pixels(
-    tif: Any, number: int, *, path: Path, raw: bool, kind: Kind, alpha: Alpha, trusted: bool
-) -> NDArray[Any]:
-    page = tif.pages[number]
-    _require_page(page, path)
-    require_sensible(_pixel_count(page), _bits(page), path, trusted)
-    photometric, samples = int(page.photometric), int(page.samplesperpixel)
-    plain = (
-        int(page.compression) in PLAIN_COMPRESSIONS
-        and int(page.predictor) in PLAIN_PREDICTORS
-        and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE)
-    )
-    if plain:
-        found = _by_tifffile(page, raw or kind == "labels")
-    elif page.bitspersample <= 8 or (samples == 1 and page.dtype.str[1:] in ("u2", "f4")):
-        found = _by_pillow(path, number, page, kind, raw, alpha)
-    else:
-        with opened_plain(path) as stream:
-            found = isolation.shared.call("deep", path.name, stream.read(), page=number)
-    y, x, _ = _size(page)
-    if found.shape[:2] != (y, x):
-        raise FormatError(f"expected {y}×{x} pixels in {path.name!r}, received {found.shape}")
-    if plain and photometric == WHITE_IS_ZERO and not raw and found.dtype.kind == "u":
-        found = (np.iinfo(found.dtype).max if page.bitspersample > 8 else 255) - found
-    if photometric == RGB and found.ndim == 3 and found.shape[2] == 4 and alpha == "drop":
-        found = found[..., :3]
-    if samples == 2 and int(page.extrasamples[-1]) in ALPHA and alpha == "drop":
-        found = found[..., 0] if found.ndim == 3 else found
-    native = np.ascontiguousarray(found, found.dtype.newbyteorder("="))
-    return one_channel(native, path.name) if kind == "labels" else native
-
-
-def _by_tifffile(page: Any, indices: bool) -> NDArray[Any]:
-    found = np.asarray(page.asarray(maxworkers=1))
-    if found.ndim == 3 and page.axes[0] == "S":
-        found = np.moveaxis(found, 0, -1)
-    if found.ndim == 3 and found.shape[2] == 1:
-        found = found[..., 0]
-    if page.bitspersample == 1:
-        found = found.astype(np.uint8) * np.uint8(1 if indices else 255)
-    if int(page.photometric) == PALETTE and not indices:
-        colours = np.asarray(page.colormap)
-        places = np.minimum(found, colours.shape[1] - 1)
-        return np.ascontiguousarray((colours >> 8).astype(np.uint8).T[places])
-    return found
-
-
-def _by_pillow(
-    path: Path, number: int, page: Any, kind: Kind, raw: bool, alpha: Alpha
-) -> NDArray[Any]:
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    with opened_plain(path) as stream, TiffImageFile(stream) as opened:
-        opened.seek(number)
-        opened.load()
-        return values_of(opened, kind, raw, alpha)
 
 
 def _description(page: Any) -> str:

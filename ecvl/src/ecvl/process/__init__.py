@@ -17,17 +17,17 @@ from ecvl.process.bias import correct_bias
 from ecvl.process.coco import coco_to_labels, labels_to_coco
 from ecvl.process.colour import convert_colour
 from ecvl.process.contrast import clahe, equalise, gamma, invert, match_histogram, rescale
+from ecvl.process.derivatives import laplacian, sobel
 from ecvl.process.distances import distance_map, integral, non_maximum_suppression
+from ecvl.process.elements import structuring_element
 from ecvl.process.filters import (
     anisotropic,
     average,
     bilateral,
     gaussian,
-    laplacian,
     linear_filter,
     median,
     separable_filter,
-    sobel,
 )
 from ecvl.process.geometry import crop, pad, pad_to_multiple, reorient, resample, resize, restore
 from ecvl.process.intensity import normalise, window
@@ -42,7 +42,6 @@ from ecvl.process.morphology import (
     hit_or_miss,
     morphological_gradient,
     opening,
-    structuring_element,
     top_hat,
 )
 from ecvl.process.nyul import HistogramStandard

@@ -18,8 +18,8 @@ from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.pull import in_type
 from ecvl.process.registry import processing
+from ecvl.process.volumes import is_real
 from ecvl.sample import require_one_grid
-from ecvl.serial import is_number
 
 Operand = Image | float | Sequence[float]
 
@@ -187,7 +187,7 @@ def blend(image: Image, other: Operand, weight: float = 0.5) -> Image:
         >>> np.asarray(blend(Image(np.array([[10, 250]], np.uint8), "yx"), 50, 0.25))
         array([[ 20, 200]], dtype=uint8)
     """
-    if not is_number(weight) or not 0 <= weight <= 1:
+    if not is_real(weight) or not 0 <= weight <= 1:
         raise ParameterError(f"expected a weight from 0 to 1, received {weight!r}")
     result = _combined(
         "blend", image, other, lambda first, second: (1 - weight) * first + weight * second
@@ -204,7 +204,7 @@ def _combined(
         require_kind(other, "image", name)
         require_one_grid([image, other])
         second = _aligned(image, other)
-    elif is_number(_plain(other)):
+    elif is_real(other):
         second = float(other)
     else:
         second = _a_channel(image, other, name)
@@ -250,7 +250,3 @@ def _a_channel(image: Image, numbers: Any, name: str) -> NDArray[np.float64]:
             f"channels, received {type(numbers).__name__}"
         )
     return values.reshape([-1 if letter == "c" else 1 for letter in image.axes])
-
-
-def _plain(number: Any) -> Any:
-    return number.item() if isinstance(number, np.generic) else number

@@ -18,13 +18,14 @@ from ecvl.process.pull import in_type, working_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import (
     Volume,
+    checked_dtype,
     each_volume,
     finite_values,
+    is_real,
     mask_of,
     one_value_an_axis,
     stacked,
 )
-from ecvl.serial import is_number
 
 BINS = 4096
 CLAHE_BINS = 256
@@ -48,7 +49,7 @@ def gamma(image: Image, gamma: float) -> Image:
         array([[  0,  10, 255]], dtype=uint8)
     """
     require_kind(image, "image", "gamma")
-    if not is_number(gamma) or gamma <= 0:
+    if not is_real(gamma) or gamma <= 0:
         raise ParameterError(f"expected gamma above 0, received {gamma!r}")
     return _bent(image, lambda unit: unit ** unit.dtype.type(gamma))
 
@@ -95,7 +96,8 @@ def rescale(
         The new data type, with the new value range. A range without width becomes `low`.
 
     Raises:
-        KindError: labels were given, or the data type is not one of an image.
+        KindError: labels were given.
+        ParameterError: the ends are not ascending, or the data type is not one of an image.
 
     Example:
         >>> ct = Image(np.array([[-1000, 0, 1000]], np.int16), "yx")
@@ -104,16 +106,17 @@ def rescale(
     """
     require_kind(image, "image", "rescale")
     first, last = image.value_range if value_range is None else value_range
-    if not all(map(is_number, (low, high, first, last))) or not (low < high and first <= last):
+    if not all(map(is_real, (low, high, first, last))) or not (low < high and first <= last):
         raise ParameterError(
             f"expected finite ends low < high and an ascending value_range, received low={low!r}, "
             f"high={high!r}, value_range={value_range!r}"
         )
-    kind = working_type(np.dtype(dtype))
+    wanted = checked_dtype(dtype)
+    kind = working_type(wanted)
     values = (image.array.astype(np.float64) - first) / ((last - first) or 1.0)
     values = np.clip(values, 0, 1) * (high - low) + low
     return image.replace(
-        array=in_type(values.astype(kind, copy=False), np.dtype(dtype)), value_range=(low, high)
+        array=in_type(values.astype(kind, copy=False), wanted), value_range=(low, high)
     )
 
 
@@ -157,7 +160,7 @@ def clahe(image: Image, clip_limit: float = 2.0, tiles: int | Sequence[int] = 8)
     is interpolated linearly between those of the tiles around it.
 
     Args:
-        image: an image.
+        image: an image; NaN counts as the low end of the value range.
         clip_limit: above 1; the greatest gain of contrast.
         tiles: how many along an axis, one number or one a spatial axis in array order; never
             more than an axis has voxels.
@@ -171,7 +174,7 @@ def clahe(image: Image, clip_limit: float = 2.0, tiles: int | Sequence[int] = 8)
         True
     """
     require_kind(image, "image", "clahe")
-    if not is_number(clip_limit) or clip_limit < 1:
+    if not is_real(clip_limit) or clip_limit < 1:
         raise ParameterError(f"expected clip_limit of at least 1, received {clip_limit!r}")
     counts = one_value_an_axis(tiles, image, "tiles", least=1)
     if any(count != int(count) for count in counts):
@@ -259,7 +262,8 @@ def _equalised(volume: Volume, counted: Volume, low: float, high: float) -> Volu
         return in_type(table, volume.dtype)[volume.astype(np.int64) - first]
     if high <= low:
         return volume.copy()
-    histogram, edges = np.histogram(np.clip(counted, low, high), BINS, (low, high))
+    inside = np.clip(counted.astype(np.float64), low, high)
+    histogram, edges = np.histogram(inside, BINS, (low, high))
     middles = (edges[:-1] + edges[1:]) / 2
     table = _flat(np.cumsum(histogram), low, high)
     values = np.interp(volume.reshape(-1), middles, table).reshape(volume.shape)
@@ -289,7 +293,7 @@ def _locally_equalised(
     volume: Volume, low: float, high: float, clip_limit: float, tiles: Sequence[Any]
 ) -> Volume:
     kind = working_type(volume.dtype)
-    unit = np.clip((volume.astype(kind) - kind(low)) / kind(high - low), 0, 1)
+    unit = np.nan_to_num(np.clip((volume.astype(kind) - kind(low)) / kind(high - low), 0, 1))
     bins = np.minimum((unit * CLAHE_BINS).astype(np.int64), CLAHE_BINS - 1)
     counts = [max(1, min(int(n), size)) for n, size in zip(tiles, volume.shape, strict=True)]
     tile_of = [np.arange(s) * n // s for n, s in zip(counts, volume.shape, strict=True)]

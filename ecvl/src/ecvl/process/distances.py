@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.registry import processing
-from ecvl.process.volumes import Volume, each_volume, from_sitk, require_straight, to_sitk
-from ecvl.serial import is_number
+from ecvl.process.volumes import Volume, each_volume, from_sitk, is_real, require_straight, to_sitk
 
 MOST_BOXES = 1 << 16
 
@@ -155,7 +154,7 @@ def non_maximum_suppression(
         array([0, 2])
     """
     corners, values, groups = _checked_boxes(boxes, scores, classes)
-    if not is_number(overlap) or not 0 <= overlap <= 1:
+    if not is_real(overlap) or not 0 <= overlap <= 1:
         raise ParameterError(f"expected overlap from 0 to 1, received {overlap!r}")
     half = corners.shape[1] // 2
     sizes = np.prod(corners[:, half:] - corners[:, :half], axis=1)

@@ -79,7 +79,8 @@ class Field:
             indices, weights = self._taps(np.arange(size, dtype=np.float64), axis)
             matrix = np.zeros((size, self.coefficients.shape[3 - axis]), np.float32)
             for index, weight in zip(indices, weights, strict=True):
-                np.add.at(matrix, (np.arange(size), index), weight)
+                # Several taps may meet at the last node, but one tap has one node a voxel.
+                matrix[np.arange(size), index] += weight
             matrices.append(matrix)
         return matrices
 

@@ -2,7 +2,7 @@
 
 * Lengths are mm in the patient unless `unit="voxels"`; a picture without geometry has 1 mm pixels.
 * Borders repeat their last voxel. Axes of one voxel are left alone.
-* Smoothing keeps the data type (integers are rounded); derivatives are real numbers.
+* The data type stays (integers are rounded), unless real numbers are asked for.
 
 Held by `tests/ecvl/process/test_filters.py` against scipy.ndimage and brute force.
 """
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
+from ecvl.process.derivatives import derived
 from ecvl.process.pull import in_type, smoothed, working_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import (
@@ -23,14 +24,15 @@ from ecvl.process.volumes import (
     each_volume,
     from_sitk,
     in_voxels,
+    is_real,
     odd_sizes,
     require_straight,
     separated,
     to_sitk,
 )
-from ecvl.serial import is_number
 
 MOST_TAPS = 1 << 16
+WIDEST_BILATERAL = 100
 
 
 @processing("image", "image")
@@ -131,9 +133,13 @@ def bilateral(
     sigmas = in_voxels(sigma, image, unit, "sigma")
     if min(sigmas[3 - len(image.spatial_axes) :]) <= 0:
         raise ParameterError(f"expected sigma above 0, received {sigma!r}")
+    if max(sigmas) > WIDEST_BILATERAL:
+        raise ParameterError(
+            f"expected sigma of at most {WIDEST_BILATERAL} voxels, received {max(sigmas):.6g}"
+        )
     low, high = image.value_range
     width = (high - low) / 10 if range_sigma is None else range_sigma
-    if not is_number(width) or width < 0 or (range_sigma is not None and width == 0):
+    if not is_real(width) or width < 0 or (range_sigma is not None and width == 0):
         raise ParameterError(f"expected range_sigma above 0, received {range_sigma!r}")
 
     def blurred(volume: Volume) -> Volume:
@@ -188,7 +194,7 @@ def anisotropic(
     require_straight(image, "diffusion")
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
         raise ParameterError(f"expected iterations as a whole number from 0, got {iterations!r}")
-    if not is_number(conductance) or conductance <= 0:
+    if not is_real(conductance) or conductance <= 0:
         raise ParameterError(f"expected conductance above 0, received {conductance!r}")
     if method not in ("curvature", "gradient"):
         raise ParameterError(f"expected method 'curvature' or 'gradient', received {method!r}")
@@ -216,90 +222,6 @@ def anisotropic(
         return from_sitk(task.Execute(picture))
 
     return _smoothing(image, diffused)
-
-
-@processing("image", "image", dtype="float")
-def laplacian(image: Image) -> Image:
-    """Return the sum of second derivatives along the spatial axes, in values per mm².
-
-    Central differences, `(v[-1] - 2 v[0] + v[1]) / spacing ** 2`.
-
-    Args:
-        image: an image; smooth it first against noise.
-
-    Returns:
-        float32, or float64 for input of 32 bits and more.
-
-    Raises:
-        KindError: labels were given.
-        GeometryError: the voxel axes are not at right angles.
-
-    Example:
-        >>> np.asarray(laplacian(Image(np.array([[0, 1, 4, 9, 16]], np.uint8), "yx")))
-        array([[ 1.,  2.,  2.,  2., -7.]], dtype=float32)
-    """
-    require_kind(image, "image", "laplacian")
-    require_straight(image, "laplacian")
-    sizes = image.grid.spacing
-
-    def summed(volume: Volume) -> Volume:
-        result = np.zeros_like(volume)
-        for axis, size in enumerate(sizes):
-            if volume.shape[axis] > 1:
-                result += separated(volume, _along(axis, np.array([1.0, -2.0, 1.0]) / size**2))
-        return result
-
-    return _derived(image, summed)
-
-
-@processing("image", "image", dtype="float")
-def sobel(image: Image, axis: str | None = None) -> Image:
-    """Return the gradient's length, or one of its components, by Sobel's differences, per mm.
-
-    Central differences along an axis, averaged over neighbours with weights 1 2 1 along the others,
-    and divided so that a ramp of one unit per mm gives 1 (Sobel's own sums are `8 * spacing` times
-    as large in 2-D, `32 * spacing` in 3-D).
-
-    Args:
-        image: an image.
-        axis: "x", "y" or "z" for the derivative towards higher indices of this axis; by default
-            the length over all spatial axes.
-
-    Returns:
-        float32, or float64 for input of 32 bits and more.
-
-    Raises:
-        KindError: labels were given.
-        GeometryError: there is no such axis, or axes are not at right angles.
-
-    Example:
-        >>> ramp = Image(np.tile(np.arange(4, dtype=np.float32), (3, 1)), "yx")
-        >>> np.asarray(sobel(ramp, "x"))[1]
-        array([0.5, 1. , 1. , 0.5], dtype=float32)
-    """
-    require_kind(image, "image", "sobel")
-    require_straight(image, "sobel")
-    if axis is not None and (not isinstance(axis, str) or axis not in tuple(image.spatial_axes)):
-        raise ParameterError(
-            f"expected axis among {', '.join(image.spatial_axes)} or None, received {axis!r}"
-        )
-    sizes = image.grid.spacing
-    wanted = range(3) if axis is None else ("zyx".index(axis),)
-
-    def component(volume: Volume, direction: int) -> Volume:
-        if volume.shape[direction] == 1:
-            return np.zeros_like(volume)
-        kernels = [np.array([1, 2, 1]) / 4 if size > 1 else np.ones(1) for size in volume.shape]
-        kernels[direction] = np.array([-1, 0, 1]) / (2 * sizes[direction])
-        return separated(volume, kernels)
-
-    def gradient(volume: Volume) -> Volume:
-        parts = [component(volume, direction) for direction in wanted]
-        if axis is not None:
-            return parts[0]
-        return np.asarray(np.sqrt(sum((part * part for part in parts), np.zeros_like(volume))))
-
-    return _derived(image, gradient)
 
 
 @processing("image", "image")
@@ -331,7 +253,7 @@ def linear_filter(image: Image, kernel: ArrayLike, *, keep_type: bool = True) ->
             f"received shape {weights.shape}"
         )
     planes = weights if weights.ndim == 3 else weights[None]
-    finish = _smoothing if keep_type else _derived
+    finish = _smoothing if keep_type else derived
     return finish(image, lambda volume: _correlated(volume, planes))
 
 
@@ -367,7 +289,7 @@ def separable_filter(
     if any(kernel.ndim != 1 for kernel in taps):
         raise ParameterError("expected kernels with one axis each; linear_filter takes others")
     taps = [np.ones(1), *taps][-3:]
-    finish = _smoothing if keep_type else _derived
+    finish = _smoothing if keep_type else derived
     return finish(image, lambda volume: separated(volume, taps))
 
 
@@ -378,19 +300,6 @@ def _smoothing(image: Image, function: Any) -> Image:
         image, lambda volume: in_type(function(volume.astype(kind, copy=False)), image.dtype)
     )
     return image.replace(array=array)
-
-
-def _derived(image: Image, function: Any) -> Image:
-    """Filter to real numbers on another scale."""
-    kind = working_type(image.dtype)
-    array = each_volume(image, lambda volume: function(volume.astype(kind, copy=False)))
-    return image.replace(array=array, value_range=None)
-
-
-def _along(axis: int, kernel: Any) -> list[Any]:
-    kernels = [np.ones(1)] * 3
-    kernels[axis] = kernel
-    return kernels
 
 
 def _where_thick(kernels: Sequence[Any], volume: Volume) -> list[Any]:

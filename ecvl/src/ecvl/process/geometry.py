@@ -24,8 +24,8 @@ from ecvl.image import Image, require_kind
 from ecvl.process.fields import Bend, Field, Map
 from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
 from ecvl.process.registry import processing
+from ecvl.process.volumes import is_real
 from ecvl.sample import Sample
-from ecvl.serial import is_number
 
 Value = TypeVar("Value")
 
@@ -140,7 +140,7 @@ def resize(
         raise ParameterError("resize takes exactly one of shape= and scale=")
     if scale is not None:
         scales = per_axis(scale, image, "scale")
-        if not all(is_number(factor) and factor > 0 for factor in scales):
+        if not all(is_real(factor) and factor > 0 for factor in scales):
             raise ParameterError(f"expected a scale above 0, received {scale!r}")
         pairs = zip(image.spatial_shape, scales, strict=True)
         shape = tuple(max(1, round(size * factor)) for size, factor in pairs)

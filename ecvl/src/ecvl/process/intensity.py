@@ -11,8 +11,7 @@ import numpy as np
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.registry import processing
-from ecvl.process.volumes import finite_values, mask_of
-from ecvl.serial import is_number
+from ecvl.process.volumes import finite_values, is_real, mask_of
 
 
 @processing("image", "image", dtype="float")
@@ -134,7 +133,7 @@ def normalise(
 
 def _for_each(value: Any, count: int, name: str) -> list[float | None]:
     given = list(value) if isinstance(value, Sequence) else [value] * count
-    if len(given) != count or not all(v is None or is_number(v) for v in given):
+    if len(given) != count or not all(v is None or is_real(v) for v in given):
         raise ParameterError(
             f"expected {name} as a finite number, or one for each of the channels, received "
             f"{value!r}"
@@ -149,7 +148,7 @@ def _checked_percentiles(percentiles: Any) -> tuple[float, float]:
         first, last = percentiles
     except (TypeError, ValueError):
         first = last = None
-    if not is_number(first) or not is_number(last) or not 0 <= first < last <= 100:
+    if not is_real(first) or not is_real(last) or not 0 <= first < last <= 100:
         raise ParameterError(
             f"expected percentiles as (low, high) from 0 to 100, received {percentiles!r}"
         )

@@ -16,8 +16,7 @@ from ecvl.process.distances import exact_distances
 from ecvl.process.labels import fill_holes, numbered
 from ecvl.process.registry import processing
 from ecvl.process.thresholds import threshold_value
-from ecvl.process.volumes import Volume, each_volume, require_straight, stacked
-from ecvl.serial import is_number
+from ecvl.process.volumes import Volume, each_volume, is_real, require_straight, stacked
 
 Mask = NDArray[np.bool_]
 
@@ -102,7 +101,7 @@ def lung_mask(image: Image, upper: float = -400.0, *, closing_mm: float = 6.0) -
     require_kind(image, "image", "lung_mask")
     require_straight(image, "a mask")
     _require_length(closing_mm, "closing_mm")
-    if not is_number(upper):
+    if not is_real(upper):
         raise ParameterError(f"expected upper as a finite number of HU, received {upper!r}")
     spacing = image.grid.spacing
     # A plane is taken as 1 cm thick.
@@ -201,13 +200,13 @@ def _as_labels(inside: Mask) -> Image:
 def _level(image: Image, lower: float | str) -> float:
     if isinstance(lower, str):
         return threshold_value(image, lower)
-    if not is_number(lower):
+    if not is_real(lower):
         raise ParameterError(f"expected lower as a number or a method's name, received {lower!r}")
     return float(lower)
 
 
 def _require_length(length: float, name: str) -> None:
-    if not is_number(length) or not 0 <= length < 1e4:
+    if not is_real(length) or not 0 <= length < 1e4:
         raise ParameterError(f"expected {name} of 0 to 10,000 mm, received {length!r}")
 
 

@@ -32,9 +32,8 @@ from ecvl.affines import Affine
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.registry import processing
-from ecvl.process.volumes import Volume, require_straight, stacked
+from ecvl.process.volumes import Volume, is_real, require_straight, stacked
 from ecvl.sample import require_one_grid
-from ecvl.serial import is_number
 
 Row = dict[str, Any]
 
@@ -74,7 +73,7 @@ def measure(
     require_kind(labels, "labels", "measure")
     require_straight(labels, "a surface")
     wanted = tuple(percentiles)
-    if not all(is_number(p) and 0 <= p <= 100 for p in wanted):
+    if not all(is_real(p) and 0 <= p <= 100 for p in wanted):
         raise ParameterError(f"expected percentiles from 0 to 100, received {percentiles!r}")
     if image is not None:
         require_kind(image, "image", "measure")

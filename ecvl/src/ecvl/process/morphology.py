@@ -9,13 +9,14 @@ Held by `tests/ecvl/process/test_morphology.py` against scipy.ndimage and brute 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
+from ecvl.process.elements import Element, Shape, own_element, structuring_element
 from ecvl.process.pull import in_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import (
@@ -23,66 +24,9 @@ from ecvl.process.volumes import (
     Volume,
     each_volume,
     exactly_in,
-    in_voxels,
 )
 
-Shape = Literal["ball", "box", "cross"]
-Element = NDArray[np.uint8]
-
 OPENCV_TYPES = (np.uint8, np.uint16, np.int16, np.float32)
-MOST_VOXELS_OF_AN_ELEMENT = 1 << 20
-
-
-@processing("any", "value", geometry="none", dtype="own", each=False)
-def structuring_element(
-    image: Image, radius: float | Sequence[float], shape: Shape = "ball", *, unit: Unit = "mm"
-) -> Element:
-    """Return the neighbourhood that morphology looks at on an image's grid.
-
-    Args:
-        image: an image or labels, for its voxel sizes.
-        radius: how far it reaches from the middle, one number or one a spatial axis in array order.
-        shape: "ball" (an ellipsoid for several radii), "box", or "cross" along the axes.
-        unit: "mm" or "voxels". mm need voxel axes at right angles.
-
-    Returns:
-        uint8, axes zyx, odd sizes: 1 at voxels whose centre is within reach.
-
-    Raises:
-        ParameterError: the radius reaches no neighbour, or is too large.
-
-    Example:
-        >>> structuring_element(Image(np.zeros((9, 9)), "yx"), 1)[0]
-        array([[0, 1, 0],
-               [1, 1, 1],
-               [0, 1, 0]], dtype=uint8)
-    """
-    require_kind(image, None, "structuring_element")
-    reach = np.array(in_voxels(radius, image, unit, "radius"))
-    # A radius that is a whole number of voxels must not lose its last voxel to rounding.
-    reach *= 1 + 1e-9
-    limits = np.floor(reach).astype(np.int64)
-    if not limits.any():
-        raise ParameterError(
-            f"a radius of {radius} {unit} does not reach a neighbouring voxel (spacing "
-            f"{tuple(round(s, 4) for s in image.spacing)} mm); take a greater one, or unit='voxels'"
-        )
-    if np.prod(2.0 * limits + 1) > MOST_VOXELS_OF_AN_ELEMENT:
-        raise ParameterError(
-            f"a radius of {radius} {unit} is {limits.max()} voxels: too many; use distance_map, or "
-            "resample to larger voxels first"
-        )
-    z, y, x = np.ogrid[tuple(slice(-n, n + 1) for n in limits)]
-    parts = [np.abs(axis) / max(r, 1e-9) for axis, r in zip((z, y, x), reach, strict=True)]
-    if shape == "ball":
-        inside = sum(part**2 for part in parts) <= 1
-    elif shape == "box":
-        inside = np.ones(tuple(2 * limits + 1), bool)
-    elif shape == "cross":
-        inside = sum((part > 0).astype(int) for part in parts) <= 1
-    else:
-        raise ParameterError(f"expected shape 'ball', 'box' or 'cross', received {shape!r}")
-    return np.ascontiguousarray(np.broadcast_to(inside, tuple(2 * limits + 1)), np.uint8)
 
 
 @processing("any", "same")
@@ -329,7 +273,7 @@ def hit_or_miss(labels: Image, hit: ArrayLike, miss: ArrayLike) -> Image:
         array([[0, 1, 0, 0, 0]], dtype=uint8)
     """
     require_kind(labels, "labels", "hit_or_miss")
-    there, not_there = _own(labels, hit), _own(labels, miss)
+    there, not_there = own_element(labels, hit), own_element(labels, miss)
     if there.shape != not_there.shape or (there & not_there).any():
         raise ParameterError(
             f"expected hit and miss of one shape that share no place, received {there.shape} and "
@@ -348,27 +292,8 @@ def hit_or_miss(labels: Image, hit: ArrayLike, miss: ArrayLike) -> Image:
 
 def _element(image: Image, radius: Any, shape: Any, unit: Unit, element: Any) -> Element:
     if element is not None:
-        return _own(image, element)
+        return own_element(image, element)
     return structuring_element(image, radius, shape, unit=unit)
-
-
-def _own(image: Image, element: ArrayLike) -> Element:
-    try:
-        found = (np.asarray(element) != 0).view(np.uint8)
-    except (TypeError, ValueError):
-        found = np.zeros(0, np.uint8)
-    if found.ndim == 2:
-        found = found[None]
-    if found.ndim != 3:
-        raise ParameterError(
-            f"expected an element with an axis for each of {image.spatial_axes!r}, or for y and x, "
-            f"received {np.ndim(element)}"
-        )
-    if image.spatial_axes == "yx" and len(found) != 1:
-        raise ParameterError(f"expected an element for y and x, received shape {found.shape}")
-    if any(n % 2 == 0 for n in found.shape) or found.size > MOST_VOXELS_OF_AN_ELEMENT:
-        raise ParameterError(f"expected an element of odd sizes, received shape {found.shape}")
-    return np.ascontiguousarray(found)
 
 
 def _repeated(image: Image, iterations: int, function: Any) -> Image:
@@ -392,7 +317,8 @@ def _difference(image: Image, more: Any, less: Any) -> Image:
             return np.where(small == large, 0, large).astype(volume.dtype)
         # Signed integers may differ by more than their type holds.
         if volume.dtype.kind in "uf":
-            return np.asarray(large - small)
+            with np.errstate(invalid="ignore"):
+                return np.asarray(large - small)
         return in_type(large.astype(np.float64) - small, volume.dtype)
 
     return image.replace(array=each_volume(image, run), value_range=None)
@@ -476,7 +402,9 @@ def _extreme(volume: Volume, element: Element, greatest: bool) -> Volume:
             join(result[index], there, out=result[index])
     if result is None:
         raise GeometryError("expected an element that covers voxels, received one with none")
-    return result.astype(volume.dtype, copy=False)
+    # Where infinity and NaN meet, the library's greatest float32 may come out.
+    with np.errstate(over="ignore"):
+        return result.astype(volume.dtype, copy=False)
 
 
 def _bounds(dtype: np.dtype[Any]) -> tuple[Any, Any]:

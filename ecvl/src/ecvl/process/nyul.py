@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
-from ecvl.process.volumes import finite_values, mask_of
-from ecvl.serial import is_number
+from ecvl.process.volumes import finite_values, is_real, mask_of
 
 VERSION = 1
 DECILES = (1.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 99.0)
@@ -50,7 +49,7 @@ class HistogramStandard:
             if (
                 not isinstance(values, Sequence)
                 or not 2 <= len(values) <= MOST_LANDMARKS
-                or not all(map(is_number, values))
+                or not all(map(is_real, values))
                 or any(a >= b for a, b in pairwise(values))
             ):
                 raise ParameterError(f"expected {name} as ascending numbers, received {values!r}")
@@ -95,7 +94,7 @@ class HistogramStandard:
             (0.0, 50.0, 100.0)
         """
         chosen = _checked_percentiles(percentiles)
-        if not is_number(low) or not is_number(high) or not low < high:
+        if not is_real(low) or not is_real(high) or not low < high:
             raise ParameterError(f"expected finite low < high, received {low!r} and {high!r}")
         missing = object()
         pairs: Iterable[Any] = ((image, None) for image in images)
@@ -186,7 +185,7 @@ def _checked_percentiles(percentiles: Sequence[float]) -> tuple[float, ...]:
     chosen = tuple(percentiles)
     if (
         not 2 <= len(chosen) <= MOST_LANDMARKS
-        or not all(map(is_number, chosen))
+        or not all(map(is_real, chosen))
         or chosen[0] < 0
         or chosen[-1] > 100
         or any(a >= b for a, b in pairwise(chosen))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.registry import processing
+from ecvl.process.volumes import checked_dtype
 
 MOST_POINTS = 1 << 22
 MOST_CROSSINGS = 1 << 28
@@ -44,7 +45,7 @@ def polygons_to_labels(
                [0, 0, 0, 0]], dtype=uint8)
     """
     require_kind(like, None, "polygons_to_labels")
-    limits = np.iinfo(np.dtype(dtype))
+    limits = np.iinfo(checked_dtype(dtype, "iu"))
     letters = [letter for letter in like.axes if letter not in "yx"]
     sizes = {letter: like.shape[like.axes.index(letter)] for letter in like.axes}
     groups: dict[tuple[Any, ...], list[tuple[NDArray[np.float64], bool]]] = {}
@@ -140,7 +141,7 @@ def boxes_to_labels(
                [0, 0, 0]], dtype=uint8)
     """
     require_kind(like, None, "boxes_to_labels")
-    limits = np.iinfo(np.dtype(dtype))
+    limits = np.iinfo(checked_dtype(dtype, "iu"))
     result = np.zeros(like.spatial_shape, dtype)
     for row in boxes:
         if not isinstance(row, Mapping) or "label" not in row or "box" not in row:

@@ -267,18 +267,19 @@ def _interpolated(
 ) -> NDArray[Any]:
     nearest = method == "nearest"
     # Row i of the matrix is how far input axis i advances a voxel of the new grid.
-    steps = np.linalg.norm(way.matrix[:3, :3], axis=1)
-    sigmas = np.where((steps > PREFILTER_STEP) & (not nearest), (steps - 1) / 2, 0.0)[::-1]
+    steps = [math.hypot(*row[:3]) for row in way.matrix.tolist()[:3]]
+    sigmas = [(s - 1) / 2 if s > PREFILTER_STEP and not nearest else 0.0 for s in reversed(steps)]
     old = image.grid.shape
     flat = stays_in_plane(way, old, grid.shape) and method != "cubic"
-    if flat and not sigmas.any():
+    if flat and not any(sigmas):
         return warped_planes(image.array, image.axes, grid.shape, way, fill, nearest)
     volumes, back = stacked(image)
     moved = []
     for volume in volumes:
         source = volume
-        if sigmas.any():
-            source = smoothed(volume.astype(working_type(volume.dtype)), tuple(sigmas))
+        if any(sigmas):
+            z, y, x = sigmas
+            source = smoothed(volume.astype(working_type(volume.dtype)), (z, y, x))
         if method == "cubic":
             warped = _by_splines(source, grid.shape, way.matrix, fill)
         elif flat:

@@ -18,8 +18,7 @@ from ecvl.image import Image, require_kind
 from ecvl.process.lattice import Lattice
 from ecvl.process.registry import processing
 from ecvl.process.transform import Transform
-from ecvl.process.volumes import mask_of, require_straight
-from ecvl.serial import is_number
+from ecvl.process.volumes import is_real, mask_of, require_straight
 
 Method = Literal["translation", "rigid", "similarity", "affine", "deformable", "demons"]
 Metric = Literal["mutual information", "correlation", "mean squares"]
@@ -118,7 +117,7 @@ def register(
     for name, number in (("iterations", iterations), ("seed", seed)):
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 31:
             raise ParameterError(f"expected {name} as a whole number from 0, received {number!r}")
-    if not is_number(control_mm) or control_mm <= 0:
+    if not is_real(control_mm) or control_mm <= 0:
         raise ParameterError(f"expected control_mm above 0, received {control_mm!r}")
     frame = _frame(fixed)
     flat = fixed.grid.shape[0] == moving.grid.shape[0] == 1

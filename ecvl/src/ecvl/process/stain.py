@@ -19,8 +19,7 @@ from ecvl.image import Image, require_kind
 from ecvl.process.colour import convert_colour, unit_ends
 from ecvl.process.pull import in_type
 from ecvl.process.registry import processing
-from ecvl.process.volumes import mask_of
-from ecvl.serial import is_number
+from ecvl.process.volumes import checked_dtype, is_real, mask_of
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +76,8 @@ def combine_stains(
     """Return the colours of amounts of stains: what `separate_stains` undid.
 
     Args:
-        amounts: an image of three channels, as from `separate_stains` (some set to 0, say).
+        amounts: an image of three channels, as from `separate_stains` (some set to 0, say); NaN is
+            no stain.
         stains: the same as there.
         dtype: the data type of the result.
 
@@ -94,8 +94,9 @@ def combine_stains(
         array([[[100,  90, 160]]], dtype=uint8)
     """
     require_kind(amounts, "image", "combine_stains")
-    densities = _channels_last(amounts).astype(np.float64) @ _vectors(stains)
-    kind = np.dtype(dtype)
+    known = np.nan_to_num(_channels_last(amounts).astype(np.float64), posinf=100, neginf=-1)
+    densities = known @ _vectors(stains)
+    kind = checked_dtype(dtype)
     white = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
     # More than a hundred steps of darkness are black in any type.
     values = np.clip(10.0 ** -np.clip(densities, -1, 100), 0, 1) * white
@@ -309,7 +310,7 @@ class StainStandard:
 
 def _rows(rows: Any) -> tuple[tuple[float, ...], ...]:
     if not isinstance(rows, list | tuple) or not all(
-        isinstance(row, list | tuple) and len(row) <= 3 and all(map(is_number, row)) for row in rows
+        isinstance(row, list | tuple) and len(row) <= 3 and all(map(is_real, row)) for row in rows
     ):
         raise ParameterError("expected lists of finite numbers in a stain standard")
     return tuple(tuple(map(float, row)) for row in rows)

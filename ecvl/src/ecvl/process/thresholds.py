@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.registry import processing
-from ecvl.process.volumes import finite_values, mask_of
-from ecvl.serial import is_number
+from ecvl.process.volumes import finite_values, is_real, mask_of
 
 METHODS = {
     "otsu": "OtsuThreshold",
@@ -59,7 +58,7 @@ def threshold(image: Image, lower: float | str | None = None, upper: float | Non
     if lower is None and upper is None:
         raise ParameterError("threshold takes lower=, upper= or both, received neither")
     for bound in (lower, upper):
-        if bound is not None and not is_number(_plain(bound)):
+        if bound is not None and not is_real(bound):
             raise ParameterError(f"expected a bound as a finite number, received {bound!r}")
     if lower is not None and upper is not None and lower > upper:
         raise ParameterError(f"expected lower <= upper, received {lower} and {upper}")
@@ -96,7 +95,7 @@ def multi_threshold(image: Image, thresholds: Sequence[float] | int = 3) -> Imag
     if isinstance(thresholds, int | np.integer):
         thresholds = multi_otsu_values(image, int(thresholds))
     bounds = list(thresholds)
-    if not bounds or not all(is_number(_plain(bound)) for bound in bounds):
+    if not bounds or not all(is_real(bound) for bound in bounds):
         raise ParameterError(f"expected thresholds as finite numbers, received {thresholds!r}")
     if len(bounds) > 65535 or any(a >= b for a, b in pairwise(bounds)):
         raise ParameterError(f"expected at most 65,535 ascending thresholds, received {bounds}")
@@ -213,7 +212,3 @@ def _above(bound: float, values: NDArray[Any]) -> float:
     """Return the least value above SimpleITK's bound, which itself belongs to the lower part."""
     above = values[values > bound]
     return float(above.min()) if above.size else bound
-
-
-def _plain(number: Any) -> Any:
-    return number.item() if isinstance(number, np.generic) else number

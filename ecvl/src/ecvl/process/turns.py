@@ -15,8 +15,7 @@ from ecvl.image import Image, require_kind
 from ecvl.process.geometry import per_axis
 from ecvl.process.pull import Fill, Interpolation, checked_fill, pull
 from ecvl.process.registry import processing
-from ecvl.process.volumes import in_voxels, mask_of, require_straight, stacked
-from ecvl.serial import is_number
+from ecvl.process.volumes import in_voxels, is_real, mask_of, require_straight, stacked
 
 AXES = "xyz"
 
@@ -160,7 +159,7 @@ def rotate(
                [4, 2]])
     """
     require_kind(image, None, "rotate")
-    if not is_number(degrees):
+    if not is_real(degrees):
         raise ParameterError(f"expected an angle in degrees, received {degrees!r}")
     if axis not in ("x", "y", "z"):
         raise ParameterError(f"expected axis 'z', 'y' or 'x', received {axis!r}")

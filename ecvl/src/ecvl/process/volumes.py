@@ -22,6 +22,8 @@ Volume = NDArray[Any]
 Unit = Literal["mm", "voxels"]
 
 GREATEST_EXACT = 1 << 53
+# A wider window is a wrong number: it would take hours.
+WIDEST = 1023
 
 
 def stacked(image: Image) -> tuple[Volume, Callable[[Volume], Volume]]:
@@ -70,9 +72,7 @@ def one_value_an_axis(value: Any, image: Image, name: str, *, least: float = 0) 
     """
     count = len(image.spatial_axes)
     given = tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,) * count
-    if len(given) != count or not all(
-        is_number(_plain(number)) and number >= least for number in given
-    ):
+    if len(given) != count or not all(is_real(number) and number >= least for number in given):
         raise ParameterError(
             f"expected {name} as a number of at least {least}, or one for each of "
             f"{image.spatial_axes!r}, received {value!r}"
@@ -115,10 +115,10 @@ def odd_sizes(value: Any, image: Image, name: str = "size") -> tuple[int, int, i
         (1, 3, 3)
     """
     sizes = one_value_an_axis(value, image, name, least=1)
-    if any(size != int(size) or (size and not size % 2) for size in sizes):
+    if any(size != int(size) or (size and not size % 2) or size > WIDEST for size in sizes):
         raise ParameterError(
-            f"expected {name} as odd whole numbers of voxels, received {value!r}; a window has a "
-            "voxel in its middle"
+            f"expected {name} as odd whole numbers of at most {WIDEST} voxels, received {value!r}; "
+            "a window has a voxel in its middle"
         )
     z, y, x = (max(1, int(size)) for size in sizes)
     return z, y, x
@@ -272,5 +272,34 @@ def mask_of(image: Image, mask: Image) -> NDArray[np.bool_]:
     return np.broadcast_to(inside.reshape(shape), image.shape)
 
 
-def _plain(number: Any) -> Any:
-    return number.item() if isinstance(number, np.generic) else number
+def is_real(value: Any) -> bool:
+    """Whether a value is a finite number, of Python's or NumPy's, and not a truth value.
+
+    Example:
+        >>> import numpy as np
+        >>> is_real(np.float32(1.5)), is_real(True), is_real(np.nan)
+        (True, False, False)
+    """
+    return is_number(value.item() if isinstance(value, np.generic) else value)
+
+
+def checked_dtype(dtype: Any, kinds: str = "iuf") -> np.dtype[Any]:
+    """Return a data type, if it is one of an image ("iuf") or of labels ("iu").
+
+    Raises:
+        ParameterError: it is none.
+
+    Example:
+        >>> import numpy as np
+        >>> checked_dtype(np.uint8)
+        dtype('uint8')
+    """
+    found: np.dtype[Any]
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind not in kinds or found.itemsize > 8:
+        wanted = "an integer type" if kinds == "iu" else "an integer or real type"
+        raise ParameterError(f"expected {wanted} of at most 64 bits as dtype, received {dtype!r}")
+    return found

@@ -33,8 +33,9 @@ def stays_in_plane(way: Map, old: Shape, new: Shape) -> bool:
         >>> stays_in_plane(Map(np.eye(4)), (3, 4, 4), (3, 5, 5))
         True
     """
-    still = np.abs(way.matrix[2] - (0, 0, 1, 0)).max() + np.abs(way.matrix[:2, 2]).max()
-    return bool(old[0] == new[0] and still < 1e-9 and (way.field is None or way.field.is_flat))
+    first, second, (a, b, c, d), _ = way.matrix.tolist()
+    tilt = max(abs(a), abs(b), abs(c - 1), abs(d), abs(first[2]), abs(second[2]))
+    return old[0] == new[0] and tilt < 1e-9 and (way.field is None or way.field.is_flat)
 
 
 def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, nearest: bool) -> Array:
@@ -65,8 +66,7 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, near
     if straight:
         outside = _outside(matrix, (old_y, old_x), new[1:])
     else:
-        x, y, _, inside = _Look(way, (1, old_y, old_x), new, np.float32).slice(0)
-        outside = None if inside is None else (~inside).view(np.uint8)
+        x, y, outside = _Look(way, (1, old_y, old_x), new, np.float32).plane()
         if nearest:
             x, y = _nearest(x, old_x), _nearest(y, old_y)
     method = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
@@ -169,13 +169,56 @@ class _Look:
             coefficients = way.field.coefficients.astype(np.float32)
             self._coefficients = coefficients[: 2 if way.field.is_flat else 3]
 
+    def plane(self) -> tuple[Array, Array, Array | None]:
+        """Return the old x and y of a single slice, and 255 where they are outside, if anywhere.
+
+        Indices are not cut off.
+        """
+        import cv2
+
+        x, y = self._indices(0, 2) if self._field is None else self._straight_and_bent()
+        inside: Array | None = None
+        for index, size in ((x, self._old[2]), (y, self._old[1])):
+            least, most, _, _ = cv2.minMaxLoc(index)
+            last = float(np.nextafter(np.float32(size - 0.5), np.float32(0)))
+            if least < -0.5 or most > last:
+                here = np.asarray(cv2.inRange(index, -0.5, last))
+                inside = here if inside is None else cv2.bitwise_and(inside, here)
+        return x, y, None if inside is None else cv2.bitwise_not(inside)
+
+    def _straight_and_bent(self) -> Array:
+        """Return x and y of a single slice, matrix and field, by one product of two matrices."""
+        weights, along_y, along_x = self._bases
+        bent = np.tensordot(weights[0], self._coefficients[:2], (0, 1))
+        nodes = np.zeros((2, bent.shape[1] + 2, bent.shape[2] + 2), np.float32)
+        nodes[:, 2:, 2:] = bent
+        # Before the nodes stand 1 and the index itself, whose products are the matrix.
+        nodes[:, 0, 0] = self._matrix[:2, 3]
+        nodes[:, 0, 1], nodes[:, 1, 0] = self._matrix[:2, 0], self._matrix[:2, 1]
+        down, across = (
+            np.concatenate([np.ones((len(b), 1)), np.arange(len(b))[:, None], b], 1, dtype="f4")
+            for b in (along_y, along_x)
+        )
+        return np.asarray(down @ nodes @ across.T)
+
     def slice(self, z: int) -> tuple[Array, Array, Array, Array | None]:
         """Return the old x, y, z of a new slice, and where they are inside, or `None` if all are.
 
         Indices are cut off at the outermost centres.
         """
+        indices = self._indices(z, 3)
+        inside: Array | None = None
+        for index, size in zip(indices, self._old[::-1], strict=True):
+            if index.min() < 0 or index.max() > size - 1:
+                here = (index >= -0.5) & (index < size - 0.5)
+                np.clip(index, 0, size - 1, out=index)
+                if not here.all():
+                    inside = here if inside is None else inside & here
+        return indices[0], indices[1], indices[2], inside
+
+    def _indices(self, z: int, count: int) -> list[Array]:
         matrix, indices = self._matrix, []
-        for axis in range(3):
+        for axis in range(count):
             rows = matrix[axis, 1] * self._down + (matrix[axis, 2] * z + matrix[axis, 3])
             index = np.add(self._along_x[axis], rows.astype(self._kind)[:, None])
             indices.append(index)
@@ -185,14 +228,7 @@ class _Look:
                 for index, beside in zip(indices, self._displaced(node), strict=False):
                     index += beside if weight == 1 else beside * weight
             self._forget(z)
-        inside: Array | None = None
-        for index, size in zip(indices, self._old[::-1], strict=True):
-            if index.min() < 0 or index.max() > size - 1:
-                here = (index >= -0.5) & (index < size - 0.5)
-                np.clip(index, 0, size - 1, out=index)
-                if not here.all():
-                    inside = here if inside is None else inside & here
-        return indices[0], indices[1], indices[2], inside
+        return indices
 
     def _displaced(self, node: int) -> Array:
         """Return the displacements in a plane of nodes, at every voxel of a slice."""

@@ -107,6 +107,9 @@ def _affine(node: Node, x: Value, step: Value) -> Value:
     return apply("GridSample", x, grid, mode=a["mode"], padding_mode=a["padding_mode"])
 
 
+_BOUNDS = {"ratio": (-1e-9, 1.0), "scale": (0.0, math.inf)}
+
+
 def _like(call: Call) -> list[Type]:
     if call.type(0).dtype.kind != "f":
         raise call.fail("an input of floating numbers")
@@ -116,7 +119,8 @@ def _like(call: Call) -> list[Type]:
         numbers = value if isinstance(value, tuple) else (value,)
         fits = isinstance(value, type(like)) and len(numbers) == len(np.atleast_1d(like))
         finite = all(isinstance(n, str) or math.isfinite(n) for n in numbers)
-        if not fits or not finite or (name in ("ratio", "scale") and not 0 <= min(numbers)):
+        low, high = _BOUNDS.get(name, (-math.inf, math.inf))
+        if not fits or not finite or (name in _BOUNDS and not all(low < n < high for n in numbers)):
             raise call.fail(f"{name} like {like!r}; received {value!r}")
     return [call.type(0)]
 

@@ -51,6 +51,8 @@ PARTERS: dict[str, tuple[str, bool]] = {
 # How many seconds a unit of an element is, where its values are times.
 SECONDS = {"TriggerTime": 1e-3, "NominalCardiacTriggerDelayTime": 1e-3, "FrameReferenceTime": 1e-3}
 DIRECTION = "DiffusionGradientOrientation"
+# Where Siemens says it before the standard did: b-value 0C and direction 0E of this block.
+SIEMENS = (0x0019, "SIEMENS MR HEADER")
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,15 +192,27 @@ def _keywords(stack_by: str | Sequence[str] | None) -> list[str]:
 
 def _key(frame: Frame, keyword: str) -> Any:
     """What a frame says, in a form that can be compared with what others say."""
+    if keyword == "DiffusionBValue":
+        return _diffusion(frame)
     try:
         value = plain(frame.get(keyword))
     except Exception:
         return None
-    if isinstance(value, list):
-        value = tuple(value)
-    if keyword == "DiffusionBValue" and value:
-        return value, tuple(numbers(frame, DIRECTION) or ())
-    return (value, ()) if keyword == "DiffusionBValue" else value
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _diffusion(frame: Frame) -> tuple[Any, tuple[float, ...]]:
+    """The b-value, and the direction where there is one: the standard's, or Siemens's own."""
+    found = numbers(frame, "DiffusionBValue", 1)
+    if found is not None:
+        return found[0], tuple(numbers(frame, DIRECTION) or ()) if found[0] else ()
+    try:
+        block = frame.file.dataset.private_block(*SIEMENS)
+        value = float(block[0x0C].value)
+        direction = block[0x0E].value if value and 0x0E in block else ()
+        return value, tuple(float(entry) for entry in direction)
+    except Exception:
+        return None, ()
 
 
 def _in_order(

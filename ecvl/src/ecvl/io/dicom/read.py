@@ -321,9 +321,11 @@ def _segmentation(files: Sequence[DicomFile], raw: bool) -> DicomFile | None:
 def _image_file(path: Path) -> DicomFile:
     file = parsed(path)
     if not is_image(file.dataset):
+        modality = text(file.dataset, "Modality") or "no modality"
+        advice = "; fill its contours with ecvl.dicom_structures" if modality == "RTSTRUCT" else ""
         raise FormatError(
             f"expected an image in {path.name!r}, received a DICOM file without one "
-            f"({text(file.dataset, 'Modality') or 'no modality'})"
+            f"({modality}){advice}"
         )
     return file
 

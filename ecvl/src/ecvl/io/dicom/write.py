@@ -35,6 +35,7 @@ from ecvl.errors import (
 from ecvl.image import Image, require_kind
 from ecvl.io.dicom import modules
 from ecvl.io.dicom.geometry import LPS_TO_RAS
+from ecvl.io.dicom.sixteen import Stored16, stored
 from ecvl.io.files import written_atomically
 from ecvl.io.quiet import quiet
 
@@ -46,26 +47,6 @@ STORAGE = {"CT": CT_STORAGE, "MR": MR_STORAGE}
 IN_PLANE_TOLERANCE = 1e-4
 # A changed grid has all source images; so many stand in each file, more in the first only.
 MOST_SOURCES = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Stored16:
-    """Values as integers of at most sixteen bits, and the way back.
-
-    Attributes:
-        values: what is stored.
-        slope, intercept: as the file says them.
-        error: the greatest difference between a value and what a reader gets.
-
-    Example:
-        >>> stored(np.array([[0.0, 1.0]]), 0).error
-        0.0
-    """
-
-    values: NDArray[Any]
-    slope: float
-    intercept: float
-    error: float
 
 
 @quiet()
@@ -237,50 +218,6 @@ class Origin:
         return {**self.common, **(self.slices[index] if self.slices else {})}
 
 
-def stored(values: NDArray[Any], bits: int, unsigned: bool = False) -> Stored16:
-    """Put values into integers of at most sixteen bits with the smallest greatest error.
-
-    Args:
-        values: integers or real numbers.
-        bits: 16.
-        unsigned: whether 8-bit integers stay so and signed ones are moved (secondary captures).
-
-    Raises:
-        FormatError: a value is not finite.
-
-    Example:
-        >>> found = stored(np.array([0.0, 0.25, 1.0]), 16)
-        >>> found.error < 1e-5
-        True
-    """
-    from ecvl.io.dicom.modules import decimal
-
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "f" and not np.isfinite([low, high]).all():
-        raise FormatError("expected finite values, received NaN or infinity; DICOM has no such")
-    if values.dtype.kind == "f" and _whole(values):
-        values = values.astype(np.int64)
-        low, high = int(low), int(high)
-    if values.dtype.kind in "iu":
-        low, high = int(low), int(high)
-        if values.dtype == np.uint8 and unsigned:
-            return Stored16(values, 1.0, 0.0, 0.0)
-        if low >= -(1 << 15) and high < 1 << 15 and not (unsigned and low < 0):
-            return Stored16(values.astype(np.uint16 if unsigned else np.int16), 1.0, 0.0, 0.0)
-        if low >= 0 and high < 1 << 16:
-            return Stored16(values.astype(np.uint16), 1.0, 0.0, 0.0)
-        if high - low < 1 << 16 and abs(low) < 10**15:
-            moved = (values.astype(np.int64) - low).astype(np.uint16)
-            return Stored16(moved, 1.0, low, 0.0)
-    span = float(high) - float(low)
-    slope = float(decimal(span / 65535)) or float(np.finfo(np.float32).tiny)
-    intercept = float(decimal(float(low)))
-    exact = values.astype(np.float64)
-    packed = np.clip(np.rint((exact - intercept) / slope), 0, 65535).astype(np.uint16)
-    back = (packed.astype(np.float64) * slope + intercept).astype(np.float32)
-    return Stored16(packed, slope, intercept, float(np.abs(back - exact).max()))
-
-
 def save(made: Any, stream: Any) -> None:
     """Write a data set as a file: explicit little endian, the preamble zero.
 
@@ -427,9 +364,3 @@ def _folder_at_once(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _whole(values: NDArray[Any]) -> bool:
-    return all(bool((plane == np.rint(plane)).all()) for plane in values) and bool(
-        np.abs(values).max() < 1 << 53
-    )
