@@ -1,5 +1,7 @@
 """Folding, preparing and adding in passing: what a program that only infers does less of."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,15 @@ def test_a_value_may_be_added_to_itself(device):
             found.append(program.run(data)[0])
     for ours, theirs in zip(found[:3], found[3:], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-5)
+
+
+def test_several_threads_may_ask_one_model(device):
+    """They take turns: its programs share memory, which grows with the largest batch."""
+    net = built(device)
+    images, _ = batch()
+    expected = net.predict(images)
+    sizes = [1, 2, 2, 1, 2, 2, 1, 2]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: net.predict(images[:n]), sizes))
+    for n, ours in zip(sizes, found, strict=True):
+        np.testing.assert_allclose(ours, expected[:n], atol=2e-6)

@@ -9,6 +9,7 @@ time and overwrite each other's transient values.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -30,6 +31,8 @@ class Slabs:
         self.memory: list[Any] = []
         self.sizes: list[int] = []
         self.version = 0
+        self.lock = threading.RLock()
+        """Held by the program that runs: the others would write to the same memory."""
 
     def reserve(self, sizes: Sequence[int]) -> None:
         """Make room for slabs of these sizes; memory that is too small is replaced."""
@@ -98,6 +101,10 @@ class Program:
                     f"input {value.name}: received {array.dtype}{list(array.shape)}, expected "
                     f"{value.type}"
                 )
+        with self._slabs.lock:
+            return self._run(inputs)
+
+    def _run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         self._prepare()
         self._bind()
         given = {
