@@ -10,7 +10,6 @@ from ecvl.augment.curves import (
     Brightness,
     Contrast,
     GammaContrast,
-    HistogramEqualization,
     Invert,
     Multiply,
 )
@@ -24,6 +23,7 @@ from ecvl.augment.dropout import (
     Salt,
     SaltAndPepper,
 )
+from ecvl.augment.histogram import HistogramEqualization
 from ecvl.augment.noise import AdditiveGaussianNoise, AdditiveLaplaceNoise, AdditivePoissonNoise
 from ecvl.augment.spatial import Flip, Mirror, Transpose
 
