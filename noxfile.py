@@ -7,9 +7,16 @@ import nox
 nox.options.sessions = ["tests", "lint", "parity"]
 nox.options.reuse_existing_virtualenvs = True
 
-PACKAGES = ("./ecvl[codecs,slides]", "./eddl", "./frontend")
-TEST_TOOLS = ("pytest>=8.3", "hypothesis>=6.100", "onnxruntime>=1.20", "scipy>=1.13")
+PACKAGES = ("./ecvl[codecs,fast,slides]", "./eddl", "./frontend")
+TEST_TOOLS = (
+    "pytest>=8.3",
+    "hypothesis>=6.100",
+    "onnxruntime>=1.20",
+    "scipy>=1.13",
+    "tensorboardX>=2.6",
+)
 TORCH = "torch==2.13.0"
+PEERS = ("albumentations==2.0.8", "batchgenerators", "monai", "onnxruntime", "scipy", "torchio")
 
 
 @nox.session
@@ -47,6 +54,6 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks, each against the best peer; results as JSON."""
-    session.install(*PACKAGES, TORCH)
+    session.install(*PACKAGES, TORCH, *PEERS)
     for script in session.posargs or sorted(map(str, Path("benchmarks").glob("*.py"))):
         session.run("python", script)

@@ -1,4 +1,4 @@
-"""The Python blocks of the READMEs run as they stand."""
+"""The Python blocks of the READMEs run as they stand, each README's in one folder."""
 
 import re
 import shutil
@@ -7,18 +7,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = [
-    (f"{readme.parent.name}/{readme.name}#{number}", block)
-    for readme in (ROOT / "README.md", *(ROOT / p / "README.md" for p in ("ecvl", "eddl")))
-    for number, block in enumerate(re.findall(r"```python\n(.*?)```", readme.read_text(), re.S))
-]
+READMES = [ROOT / "README.md", *(ROOT / package / "README.md" for package in ("ecvl", "eddl"))]
 
 
-@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
-def test_python_blocks(name, block, tmp_path, monkeypatch, request):
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_python_blocks(readme, tmp_path, monkeypatch, request):
+    blocks = re.findall(r"```python\n(.*?)```", readme.read_text(), re.S)
+    assert blocks
     monkeypatch.chdir(tmp_path)
-    if "demo-out" in block:
-        shutil.copytree(request.getfixturevalue("finished").out, "demo-out")
-        source = request.getfixturevalue("source") / "phantom-1.0"
-        shutil.copy(source / "ct.nii.gz", "ct.nii.gz")
-    exec(compile(block, name, "exec"), {})
+    for block in blocks:
+        if "demo-out" in block:
+            shutil.copytree(request.getfixturevalue("finished").out, "demo-out")
+            source = request.getfixturevalue("source") / "phantom-1.0"
+            shutil.copy(source / "ct.nii.gz", "ct.nii.gz")
+        exec(compile(block, str(readme), "exec"), {})
