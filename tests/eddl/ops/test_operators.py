@@ -194,11 +194,7 @@ def test_gradients_by_central_differences(row: Row):
     check_gradients(node.outputs[0], inputs, arrays)
 
 
-SECOND = [row for row in SMOOTH if not row.op.startswith("BatchNormalization")
-          or row.op == "BatchNormalizationGrad"]  # fmt: skip
-
-
-@pytest.mark.parametrize("row", SECOND, ids=ids(SECOND))
+@pytest.mark.parametrize("row", SMOOTH, ids=ids(SMOOTH))
 def test_second_derivatives_by_central_differences(row: Row):
     """The gradient of the gradient's squared length: every gradient expression has gradients."""
     node, inputs, arrays = build(row, "float64")

@@ -36,9 +36,17 @@ def gradients(y: Value, xs: Sequence[Value]) -> list[Value]:
     return [_filled(x, 0.0) if g is None else g for x, g in zip(xs, found, strict=True)]
 
 
-def pull_back(ends: Mapping[Value, Value], xs: Sequence[Value]) -> list[Value | None]:
-    """Carry the gradients of `ends` back to `xs`; `None` where nothing flows."""
+def pull_back(
+    ends: Mapping[Value, Value], xs: Sequence[Value], *, apart: bool = False
+) -> list[Value | None]:
+    """Carry the gradients of `ends` back to `xs`; `None` where nothing flows.
+
+    With `apart` each of the xs counts as a variable of its own, though one may depend on another:
+    what flows from one into the next is left to whoever asked.
+    """
     between = _between(list(ends), xs)
+    if apart:
+        between -= {x.node for x in xs if x.node is not None}
     known = dict(ends)
     for node in sorted(between, key=lambda node: node.order, reverse=True):
         flowing = [known.get(output) for output in node.outputs]
@@ -67,7 +75,7 @@ def _step(
         outputs = operator.body(node)
         seeds = {o: g for o, g in zip(outputs, flowing, strict=False) if g is not None}
         inputs = list(dict.fromkeys(value for value in node.inputs if value is not None))
-        found = dict(zip(inputs, pull_back(seeds, inputs), strict=True))
+        found = dict(zip(inputs, pull_back(seeds, inputs, apart=True), strict=True))
         first = {value: index for index, value in reversed(list(enumerate(node.inputs)))}
         return [
             found[value] if value is not None and first[value] == index else None

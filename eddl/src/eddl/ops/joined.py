@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eddl.graph import Node, Type, Value
+from eddl.ops.normalization import with_statistics
 from eddl.ops.table import PRIVATE, Call, Gradients, Operator, apply, find, make_node, register
 
 
@@ -22,12 +23,13 @@ def _body(node: Node) -> Sequence[Value]:
     return [y, *norm.outputs[1:], apply("Greater", y, 0.0)]
 
 
-def _gradient(node: Node, g: Value, *_: Value | None) -> Gradients:
+def _gradient(node: Node, g: Value | None, *flows: Value | None) -> Gradients:
     x, scale = node.inputs[:2]
-    mean, inverse, mask = node.outputs[3:]
-    first = apply("BatchNormalizationReluGrad", x, scale, mean, inverse, g, mask, domain=PRIVATE)
-    assert first.node is not None
-    return (*first.node.outputs, None, None)
+    own: Gradients = [None, None, None]
+    if g is not None:
+        inputs = (x, scale, *node.outputs[3:5], g, node.outputs[5])
+        own = make_node("BatchNormalizationReluGrad", *inputs, domain=PRIVATE).outputs
+    return with_statistics(node, own, flows)
 
 
 def _grad_types(call: Call) -> list[Type]:
@@ -49,6 +51,7 @@ register(
         infer=_types,
         body=_body,
         gradient=_gradient,
+        any_output=True,
         attributes={"epsilon": 1e-5, "momentum": 0.9},
         float32=True,
     )

@@ -40,15 +40,51 @@ def _sum(value: Value) -> Value:
     return apply("ReduceSum", value, integers(_beside_channels(value.rank)), keepdims=0)
 
 
-def _batch_norm_gradient(node: Node, g: Value, *_: Value | None) -> Gradients:
+def _batch_norm_gradient(node: Node, g: Value | None, *flows: Value | None) -> Gradients:
     x, scale, _shift, mean, variance = node.inputs
     assert x is not None and scale is not None and mean is not None and variance is not None
     if node.attributes["training_mode"]:
-        return (*_grads(x, scale, node.outputs[3], node.outputs[4], g, training=1), None, None)
+        own: Gradients = [None, None, None]
+        if g is not None:
+            own = _grads(x, scale, node.outputs[3], node.outputs[4], g, training=1)
+        return with_statistics(node, own, flows)
+    assert g is not None
     inverse = apply("Reciprocal", apply("Sqrt", variance + float(node.attributes["epsilon"])))
     dx, d_scale, d_shift = _grads(x, scale, mean, inverse, g, training=0)
     slope = scale * inverse
     return (dx, d_scale, d_shift, -d_shift * slope, -0.5 * d_scale * slope * inverse)
+
+
+def with_statistics(node: Node, own: Gradients, flows: Sequence[Value | None]) -> Gradients:
+    """The gradients of a training normalization, from `own` (those through its first output) and
+    the flows into the running and the batch's statistics, which second derivatives have."""
+    moved_mean, moved_variance, to_mean, to_inverse = flows[:4]
+    x, (mean, inverse) = node.inputs[0], node.outputs[3:5]
+    assert x is not None
+    momentum = float(node.attributes["momentum"])
+    share = x.type.sizes[1] / x.type.count
+
+    def both(first: Value | None, second: Value | None) -> Value | None:
+        if first is None or second is None:
+            return second if first is None else first
+        return first + second
+
+    def times(flow: Value | None, factor: Value | float) -> Value | None:
+        return None if flow is None else flow * factor
+
+    to_mean = both(to_mean, times(moved_mean, 1 - momentum))
+    to_variance = both(
+        times(to_inverse, -0.5 * inverse * inverse * inverse), times(moved_variance, 1 - momentum)
+    )
+    dx = own[0]
+    if to_mean is not None:
+        dx = both(
+            dx, apply("Expand", _channelwise(to_mean * share, x.rank), integers(x.type.sizes))
+        )
+    if to_variance is not None:
+        slope = _channelwise(to_variance * (2 * share), x.rank)
+        dx = both(dx, (x - _channelwise(mean, x.rank)) * slope)
+    return (dx, own[1], own[2], times(moved_mean, momentum), times(moved_variance, momentum))
 
 
 def _grads(*inputs: Value, training: int) -> tuple[Value, ...]:
@@ -220,6 +256,7 @@ register(
         outputs=3,
         infer=_batch_norm,
         gradient=_batch_norm_gradient,
+        any_output=True,
         attributes={"epsilon": 1e-5, "momentum": 0.9, "training_mode": 0},
         since=15,
         float32=True,
