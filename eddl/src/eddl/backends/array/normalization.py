@@ -1,4 +1,7 @@
-"""Batch normalization: channels are independent, so each thread takes some of them."""
+"""Batch normalization: channels are independent, so each thread takes some of them.
+
+Without spatial axes a channel is a column, and all columns are worked on at once.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,44 @@ def _over_channels(backend: ArrayBackend, channels: int, work: Callable[..., Non
     return lambda: backend.threads.run(tasks)
 
 
+def _columns(backend: ArrayBackend, node: Node) -> Offer:
+    """Forward, of [N, C]."""
+    training, epsilon = node.attributes["training_mode"], node.attributes["epsilon"]
+    momentum = node.attributes["momentum"]
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        xp, (data, scale, shift, mean, variance) = backend.xp, inputs
+        y, *places = outputs
+
+        def work() -> None:
+            center, spread = mean, variance
+            if training:
+                center = xp.add.reduce(data, axis=0) / data.dtype.type(len(data))
+            xp.subtract(data, center, out=y)
+            if training:
+                spread = xp.einsum("nc,nc->c", y, y) / data.dtype.type(len(data))
+            inverse = 1 / xp.sqrt(spread + spread.dtype.type(epsilon))
+            xp.multiply(y, inverse * scale, out=y)
+            xp.add(y, shift, out=y)
+            keep = momentum if training else 1.0
+            moved = [old * keep + new * (1 - keep)
+                     for old, new in ((mean, center), (variance, spread))]  # fmt: skip
+            for place, value in zip(places, (*moved, center, inverse), strict=True):
+                if place is not None:
+                    place[...] = value
+
+        return work
+
+    return Offer("columns", bind, optional=frozenset({1, 2, 3, 4}))
+
+
 @kernel("BatchNormalization")
 def batch_norm(backend: ArrayBackend, node: Node) -> Offer:
     """Statistics in two passes over each channel, then one pass that scales and shifts."""
     x = node.inputs[0]
     assert x is not None
+    if x.rank == 2:
+        return _columns(backend, node)
     training, epsilon = node.attributes["training_mode"], node.attributes["epsilon"]
     momentum, channels = node.attributes["momentum"], x.type.sizes[1]
 
@@ -69,11 +105,50 @@ def batch_norm(backend: ArrayBackend, node: Node) -> Offer:
     return Offer("channels", bind, optional=frozenset({1, 2, 3, 4}))
 
 
+def _columns_grad(backend: ArrayBackend, node: Node) -> Offer:
+    """Backward, of [N, C]."""
+    x = node.inputs[0]
+    assert x is not None
+    training, kind = node.attributes["training_mode"], x.dtype.type
+    need = Workspace()
+    need.take(x.type.sizes, x.dtype)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        xp, (data, scale, mean, inverse, gradient) = backend.xp, inputs
+        dx, d_scale, d_shift = outputs
+        centered = Workspace(workspace).take(x.type.sizes, x.dtype)
+
+        def work() -> None:
+            xp.subtract(data, mean, out=centered)
+            total = xp.add.reduce(gradient, axis=0)
+            product = xp.einsum("nc,nc->c", gradient, centered) * inverse
+            for place, value in ((d_scale, product), (d_shift, total)):
+                if place is not None:
+                    place[...] = value
+            if dx is None:
+                return
+            factor = scale * inverse
+            xp.multiply(gradient, factor, out=dx)
+            if training:
+                share = factor / kind(len(data))
+                xp.multiply(centered, share * inverse * product, out=centered)
+                xp.subtract(dx, centered, out=dx)
+                xp.subtract(dx, share * total, out=dx)
+
+        return work
+
+    overwrites = {0: (4, 0)}
+    return Offer("columns", bind, workspace=need.used, overwrites=overwrites,
+                 optional=frozenset({0, 1, 2}))  # fmt: skip
+
+
 @kernel("BatchNormalizationGrad", domain="eddl")
 def batch_norm_grad(backend: ArrayBackend, node: Node) -> Offer:
     """Source: Ioffe and Szegedy 2015, section 3."""
     x = node.inputs[0]
     assert x is not None
+    if x.rank == 2:
+        return _columns_grad(backend, node)
     samples, channels, *space = x.type.sizes
     positions = int(np.prod(space))
     training, threads = node.attributes["training_mode"], backend.threads.count
