@@ -253,3 +253,13 @@ def test_nothing_of_this_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         built().fit(DATA, LABELS, epochs=2, validation=(DATA, LABELS))
+
+
+def test_a_steep_gradient_is_a_finite_one():
+    """Its square is beyond float32, which once passed for infinite."""
+    x = eddl.Input((1,))
+    net = eddl.Model(x, layers.dense(x, 1, use_bias=False))
+    net.build(optimizer=eddl.SGD(1e-24), loss=lambda prediction, _: layers.reduce_sum(prediction))
+    before = net.weights()["dense.weight"]
+    net.train_batch(np.full((1, 1), 1e24, "float32"), np.zeros((1, 1), "float32"))
+    np.testing.assert_allclose(net.weights()["dense.weight"], before - 1, rtol=1e-5)

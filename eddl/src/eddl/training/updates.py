@@ -39,11 +39,10 @@ def update_graph(state: TrainingState, waiting: Waiting, *, accumulated: bool) -
     fine = _finite(
         [
             *totals,
-            *(_square(flow.raw) for part in flows for flow in part),
-            *(_wide(apply("ReduceSum", one.new, keepdims=0))
-              for one in fresh if one.new.dtype.kind == "f"),
+            *(_whole(flow.raw) for part in flows for flow in part),
+            *(_whole(one.new) for one in fresh if one.new.dtype.kind == "f"),
         ]
-    )  # fmt: skip
+    )
     updates: dict[Value, Value] = {}
     for group, rate, count, part in zip(state.groups, rates, counts, flows, strict=True):
         updates[count] = apply("Where", fine, count + 1, count)
@@ -189,6 +188,11 @@ def _finite(values: Sequence[Value]) -> Value:
     """Whether the sum of float64 scalars, and so each of them, is finite."""
     whole = _sum(values)
     return apply("Not", apply("Or", apply("IsNaN", whole), apply("IsInf", whole)))
+
+
+def _whole(value: Value) -> Value:
+    """The sum of all elements, which one that is not finite makes not finite."""
+    return _wide(apply("ReduceSum", value, keepdims=0))
 
 
 def _square(flow: Value) -> Value:
