@@ -22,13 +22,6 @@ class Killed(BaseException):
     pass
 
 
-@pytest.fixture(autouse=True)
-def backend(request, monkeypatch):
-    """A hundred trainings of a tiny network are quicker without a team of threads; one has it."""
-    if "an_epoch" not in request.node.name:
-        monkeypatch.setenv("EDDL_BACKEND", "array")
-
-
 class KillAt(eddl.Callback):
     """Ends a training like a kill, at a step."""
 

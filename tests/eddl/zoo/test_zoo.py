@@ -83,7 +83,7 @@ def test_it_trains_and_its_file_gives_the_same(name, rank, tmp_path):
     _, gradients = step.gradients(*data, goal)
     still = [net.names[p] for p, g in zip(net.parameters, gradients, strict=True) if not g.any()]
     # A shift before batch statistics moves nothing, and a ReLU may be silent everywhere.
-    assert len(still) <= 0.25 * len(gradients), still
+    assert len(still) <= max(1, 0.2 * len(gradients)), still
     assert all(np.isfinite(g).all() for g in gradients)
     before = net.weights()
     step(*data, goal)
