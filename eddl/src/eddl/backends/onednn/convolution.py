@@ -39,8 +39,8 @@ from eddl.backends.onednn.library import (
     WEIGHTS,
     Refused,
 )
-from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Pattern, Thunk
-from eddl.graph import Node, Value
+from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Pattern, Thunk
+from eddl.graph import Node, Type, Value
 from eddl.ops.convolution import windows_of
 from eddl.ops.windows import Windows
 
@@ -58,10 +58,10 @@ def geometry(windows: Windows) -> list[Any]:
 
 
 def weights(
-    backend: OneDnnBackend, sizes: Sequence[int], group: int, *, turned: bool = False
+    backend: OneDnnBackend, type: Type, group: int, *, turned: bool = False
 ) -> tuple[Descriptor, Descriptor]:
     """Weights in ONNX's order, and wherever oneDNN wants them; `turned` swaps their channels."""
-    first, second, *kernel_sizes = sizes
+    first, second, *kernel_sizes = type.sizes
     dims = [group, first // group, second, *kernel_sizes]
     strides = row_major(dims)
     if turned:
@@ -69,7 +69,8 @@ def weights(
         strides[1:3] = strides[2:0:-1]
     if group == 1:
         dims, strides = dims[1:], strides[1:]
-    return describe(backend.library, dims, strides), describe(backend.library, dims)
+    here, kind = backend.library, type.dtype.name
+    return describe(here, dims, strides, kind), describe(here, dims, None, kind)
 
 
 def _values(node: Node) -> tuple[Value, Value, Value | None]:
@@ -81,14 +82,14 @@ def _values(node: Node) -> tuple[Value, Value, Value | None]:
 
 
 def _plain_vector(backend: OneDnnBackend, value: Value | None) -> Descriptor | None:
-    return None if value is None else describe(backend.library, value.type.sizes, [1])
+    return None if value is None else backend.describe(value.type, PLAIN)
 
 
 @kernel("Conv")
 def conv(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     """The forward convolution; `rest` is what follows in the same pass."""
     x, w, bias = _values(node)
-    plain, wanted = weights(backend, w.type.sizes, node.attributes["group"])
+    plain, wanted = weights(backend, w.type, node.attributes["group"])
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     shift = _plain_vector(backend, bias)
     attribute = attributes(backend.library, partial(_append, backend, rest) if rest else None)
@@ -165,8 +166,8 @@ def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     attribute = attributes(library)
     if bias is not None:
-        plain, wanted = weights(backend, w.type.sizes, group, turned=True)
-        shift = describe(library, bias.type.sizes, [1])
+        plain, wanted = weights(backend, w.type, group, turned=True)
+        shift = backend.describe(bias.type, PLAIN)
         made = Kernel(
             library, "deconvolution_forward", library.engine, FORWARD_TRAINING,
             DECONVOLUTION_DIRECT, source, wanted, shift, target,
@@ -174,7 +175,7 @@ def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
         )  # fmt: skip
         return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                       {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
-    plain, wanted = weights(backend, w.type.sizes, group)
+    plain, wanted = weights(backend, w.type, group)
     hint = _hint(backend, source, target, windows, wanted)
     made = Kernel(
         library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, target,
@@ -189,7 +190,7 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
     """The gradient of a convolution by its weights."""
     x, dy, _ = _values(node)
     library, windows = backend.library, windows_of(node)
-    plain, wanted = weights(backend, node.outputs[0].type.sizes, node.attributes["group"])
+    plain, wanted = weights(backend, node.outputs[0].type, node.attributes["group"])
     large, small = backend.describe(x.type), backend.describe(dy.type)
     hint = _hint(backend, small, large, windows, wanted)
     attribute = attributes(library)

@@ -28,7 +28,9 @@ CONVOLUTION_DIRECT, DECONVOLUTION_DIRECT = 1, 10
 POOLING_MAX, POOLING_AVERAGE_ALL, POOLING_AVERAGE_INSIDE = 0x1FF, 0x2FF, 0x3FF
 ELTWISE_RELU, ELTWISE_LINEAR = 0x20, 0x26
 USE_GLOBAL_STATISTICS, USE_SCALE, USE_SHIFT, FUSE_RELU = 1, 2, 4, 8
-TYPES = {"float32": 3, "int32": 4, "int8": 5, "uint8": 6}
+TYPES = {"bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
+FLOATS = ("float32", "bfloat16")
+"""The types of values that kernels compute on; they all sum in float32."""
 FORMAT_ANY = 1
 SCRATCHPAD_USER = 1
 QUERY_IMPLEMENTATION = 8
