@@ -105,7 +105,7 @@ def compile_graph(
         static = split(static)
     whole = simplify(differentiate(join(static)))
     if precision != "float32":
-        whole = simplify(lower_precision(whole, np.dtype(precision)))
+        whole = simplify(lower_precision(whole, np.dtype(precision), backend))
     whole = simplify(lower(join_products(whole), backend))
     final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}

@@ -17,6 +17,7 @@ from eddl.backends.array.threads import available
 from eddl.backends.onednn.handles import Descriptor, Kernel, channels_last, describe, row_major
 from eddl.backends.onednn.library import DST, FLOATS, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
+from eddl.compiler.precision import MOVING
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
 from eddl.ops.table import entry
@@ -52,6 +53,23 @@ class OneDnnBackend(ArrayBackend):
         self.threads = Team(self.library, threads or available())
         self._plain = ArrayBackend(1)
         self._plain.threads = self.threads
+
+    def why_not(self, precision: str) -> str:
+        """Why products are not computed in a precision here; nothing where they are."""
+        from eddl.backends.onednn.halves import why_not
+
+        return why_not(self.library, precision)
+
+    def halves(self, node: Node) -> bool:
+        """Whether a node whose data are in bfloat16 is computed well: by oneDNN, by moving
+        elements, or in float32 from block to block."""
+        if entry(node).formula is not None or node.op in MOVING:
+            return True
+        make = KERNELS.get((node.domain, node.op))
+        try:
+            return make is not None and make(self, node) is not None
+        except Refused:
+            return False
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """oneDNN's kernel, if it has one, and the array backend's."""

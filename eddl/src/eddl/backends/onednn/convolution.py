@@ -186,13 +186,16 @@ def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
 
 
 @kernel("ConvWeightGrad", domain="eddl")
-def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
-    """The gradient of a convolution by its weights."""
+def conv_weight_grad(backend: OneDnnBackend, node: Node, cast: Node | None = None) -> Offer:
+    """The gradient of a convolution by its weights; what `cast` makes of it need not be rounded
+    before."""
     x, dy, _ = _values(node)
     library, windows = backend.library, windows_of(node)
-    plain, wanted = weights(backend, node.outputs[0].type, node.attributes["group"])
+    result = (cast or node).outputs[0].type
+    plain, wanted = weights(backend, result, node.attributes["group"])
     large, small = backend.describe(x.type), backend.describe(dy.type)
-    hint = _hint(backend, small, large, windows, wanted)
+    _, alike = weights(backend, node.outputs[0].type, node.attributes["group"])
+    hint = _hint(backend, small, large, windows, alike)
     attribute = attributes(library)
     made = Kernel(
         library, "convolution_backward_weights", library.engine, CONVOLUTION_DIRECT,
@@ -213,6 +216,19 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
 
     chosen = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (packed(packing),))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+
+
+def _cast_gradient(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        try:
+            return conv_weight_grad(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern(("ConvWeightGrad", "Cast"), offer)]
+
+
+CHAINS["eddl", "ConvWeightGrad"] = _cast_gradient
 
 
 def straight(x: Any) -> Any:

@@ -52,11 +52,14 @@ def _forward(
     flags = USE_SCALE | USE_SHIFT | (FUSE_RELU if relu else 0)
     flags |= 0 if training else USE_GLOBAL_STATISTICS
     whole = backend.describe(x.type)
-    return Kernel(
+    made = Kernel(
         backend.library, "batch_normalization_forward", backend.library.engine,
         FORWARD_TRAINING if training else FORWARD_INFERENCE, whole, whole,
         single(epsilon), flags, attributes(backend.library),
     )  # fmt: skip
+    if x.dtype != np.float32 and made.implementation.startswith("nspc"):
+        raise Refused("a kernel many times slower than that of float32")
+    return made
 
 
 def _backward(backend: OneDnnBackend, x: Value, *, training: bool, relu: bool) -> Kernel:
