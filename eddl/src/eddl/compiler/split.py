@@ -72,7 +72,8 @@ def sums(graph: Graph) -> frozenset[Node]:
         and any(
             v is not None
             and v.node is not None
-            and (v.node.domain, v.node.op) == ("", "Conv")
+            and v.node.domain == ""
+            and v.node.op in ("Conv", "ConvTranspose")
             and len(readers[v]) == 1
             and v not in ends
             for v in node.inputs
