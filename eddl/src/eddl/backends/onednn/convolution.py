@@ -174,7 +174,9 @@ FOLLOWERS = (("Add", "Relu"), ("Add",), ("Relu",))
 """What a convolution does to its result before it stores it."""
 
 
-def _chains(make: Callable[..., Offer], backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
+def _chains(
+    make: Callable[..., Offer | None], backend: OneDnnBackend, node: Node
+) -> Sequence[Pattern]:
     def offer(nodes: Sequence[Node]) -> Offer | None:
         made = nodes[0].outputs[0]
         for follower in nodes[1:]:
