@@ -51,6 +51,15 @@ def data(*shapes, seed=1):
     return [Input(Type("float32", shape), name=f"x{i}") for i, shape in enumerate(shapes)], arrays
 
 
+def followed(draw, y, inputs, arrays):
+    """A result as it is, or with what a convolution may do in the same pass."""
+    followers = draw.draw(st.sampled_from(((), ("Add",), ("Relu",), ("Add", "Relu"))))
+    if "Add" in followers:
+        more, values = data(y.type.sizes, seed=2)
+        y, inputs, arrays = y + apply("Neg", more[0]), [*inputs, *more], [*arrays, *values]
+    return (apply("Relu", y) if "Relu" in followers else y), inputs, arrays
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_convolutions_of_any_geometry(draw):
@@ -67,7 +76,8 @@ def test_convolutions_of_any_geometry(draw):
     given_bias = inputs if pick(True, False) else inputs[:2]
     y = apply("Conv", *given_bias, group=group, dilations=tuple(dilations),
               strides=tuple(strides), pads=tuple(pads))  # fmt: skip
-    check(given_bias, with_gradients(y, given_bias), arrays[: len(given_bias)])
+    y, inputs, arrays = followed(draw, y, given_bias, arrays[: len(given_bias)])
+    check(inputs, [y] if pick(True, False) else with_gradients(y, inputs), arrays)
 
 
 @settings(deadline=None, max_examples=60)
@@ -88,7 +98,8 @@ def test_transposed_convolutions_of_any_geometry(draw):
                   pads=tuple(pads), output_padding=tuple(extra))  # fmt: skip
     except EddlError:
         return  # paddings that leave nothing
-    check(given_bias, with_gradients(y, given_bias), arrays[: len(given_bias)])
+    y, inputs, arrays = followed(draw, y, given_bias, arrays[: len(given_bias)])
+    check(inputs, [y] if pick(True, False) else with_gradients(y, inputs), arrays)
 
 
 @settings(deadline=None, max_examples=40)
@@ -134,6 +145,18 @@ def test_what_lies_between_kernels_is_not_reordered():
     weights = [w.type.sizes, v.type.sizes]
     assert sorted(s for s in moved if s not in weights) == [(2, 8, 9, 8), (2, 16, 9, 8)]
     check(inputs, [y], arrays)
+
+
+def test_a_skips_gradient_is_added_by_the_convolution():
+    inputs, arrays = data((2, 16, 16, 16), (16, 16, 3, 3))
+    x, w = inputs
+    first = apply("Conv", x, w, pads=(1, 1, 1, 1))
+    pooled = apply("MaxPool", first, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    ends = with_gradients(apply("Conv", first, w, pads=(1, 1, 1, 1)) + pooled, inputs)
+    program = compiled(inputs, ends, arrays, ONEDNN)
+    chains = [tuple(node.op for node in call.nodes) for call in program.plan.calls]
+    assert {("Conv", "Add"), ("ConvTranspose", "Add")} <= set(chains)
+    check(inputs, ends, arrays)
 
 
 def test_arrays_may_lie_in_any_way():

@@ -6,7 +6,7 @@ with a bias it is oneDNN's deconvolution, whose weights have their channels the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -128,24 +128,6 @@ def _adding(offer: Offer) -> Offer:
     return replace(offer, bind=bind, arrangements=(added,), overwrites={0: (last,)})
 
 
-def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
-    def offer(nodes: Sequence[Node]) -> Offer | None:
-        made = nodes[0].outputs[0]
-        for follower in nodes[1:]:
-            values = [v for v in follower.inputs if v is not None]
-            if any(v.type != made.type for v in values) or values[1:] == [made]:
-                return None
-        try:
-            return conv(backend, *nodes)
-        except Refused:
-            return None
-
-    return [Pattern(("Conv", *rest), offer) for rest in (("Add", "Relu"), ("Add",), ("Relu",))]
-
-
-CHAINS["", "Conv"] = _chains
-
-
 def _hint(
     backend: OneDnnBackend, small: Descriptor, large: Descriptor, windows: Windows, w: Descriptor
 ) -> Kernel:
@@ -158,22 +140,26 @@ def _hint(
 
 
 @kernel("ConvTranspose")
-def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
-    """The gradient of a convolution by its data, or the deconvolution where there is a bias."""
+def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
+    """The gradient of a convolution by its data, or the deconvolution where there is a bias or
+    something follows in the same pass."""
     x, w, bias = _values(node)
     library, windows, group = backend.library, windows_of(node), node.attributes["group"]
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
-    attribute = attributes(library)
-    if bias is not None:
+    attribute = attributes(library, partial(_append, backend, rest) if rest else None)
+    if bias is not None or rest:
         plain, wanted = weights(backend, w.type.sizes, group, turned=True)
-        shift = describe(library, bias.type.sizes, [1])
+        shift = _plain_vector(backend, bias)
         made = Kernel(
             library, "deconvolution_forward", library.engine, FORWARD_TRAINING,
             DECONVOLUTION_DIRECT, source, wanted, shift, target,
             *geometry(windows), attribute,
         )  # fmt: skip
-        return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
-                      {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
+        if rest and made.implementation.startswith("conv:"):
+            raise Refused(f"what follows {made.implementation} would be a pass of its own, scalar")
+        offer = _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
+                       {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
+        return _adding(offer) if any(follower.op == "Add" for follower in rest) else offer
     plain, wanted = weights(backend, w.type.sizes, group)
     hint = _hint(backend, source, target, windows, wanted)
     made = Kernel(
@@ -182,6 +168,31 @@ def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
     )  # fmt: skip
     return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                   {DIFF_DST: source, WEIGHTS: None, DIFF_SRC: target})  # fmt: skip
+
+
+FOLLOWERS = (("Add", "Relu"), ("Add",), ("Relu",))
+"""What a convolution does to its result before it stores it."""
+
+
+def _chains(
+    make: Callable[..., Offer | None], backend: OneDnnBackend, node: Node
+) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made = nodes[0].outputs[0]
+        for follower in nodes[1:]:
+            values = [v for v in follower.inputs if v is not None]
+            if any(v.type != made.type for v in values) or values.count(made) > 1:
+                return None
+        try:
+            return make(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern((node.op, *rest), offer) for rest in FOLLOWERS]
+
+
+CHAINS["", "Conv"] = partial(_chains, conv)
+CHAINS["", "ConvTranspose"] = partial(_chains, conv_transpose)
 
 
 @kernel("ConvWeightGrad", domain="eddl")
