@@ -16,12 +16,14 @@ import numpy as np
 from eddl.backends.array.threads import in_turn
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, kernel, packed
 from eddl.backends.onednn.handles import (
+    Attributes,
     Descriptor,
-    Handle,
     Kernel,
+    Operations,
     attributes,
     describe,
     longs,
+    rectified,
     row_major,
     single,
 )
@@ -33,7 +35,6 @@ from eddl.backends.onednn.library import (
     DIFF_SRC,
     DIFF_WEIGHTS,
     DST,
-    ELTWISE_RELU,
     FORWARD_TRAINING,
     SRC,
     WEIGHTS,
@@ -91,25 +92,32 @@ def conv(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     plain, wanted = weights(backend, w.type.sizes, node.attributes["group"])
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     shift = _plain_vector(backend, bias)
-    attribute = attributes(backend.library, partial(_append, backend, rest) if rest else None)
-    made = Kernel(
+    made = _with(rest, backend, lambda attribute: Kernel(
         backend.library, "convolution_forward", backend.library.engine, FORWARD_TRAINING,
         CONVOLUTION_DIRECT, source, wanted,
         shift, target,
         *geometry(windows_of(node)), attribute,
-    )  # fmt: skip
+    ))  # fmt: skip
     offer = _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                    {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
     return _adding(offer) if any(follower.op == "Add" for follower in rest) else offer
 
 
-def _append(backend: OneDnnBackend, rest: Sequence[Node], operations: Handle) -> None:
-    for node in rest:
-        if node.op == "Add":
-            backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
-        else:
-            backend.library.call("post_ops_append_eltwise", operations, ELTWISE_RELU, single(0.0),
-                                 single(0.0))  # fmt: skip
+def _with(
+    rest: Sequence[Node], backend: OneDnnBackend, make: Callable[[Attributes], Kernel]
+) -> Kernel:
+    """The kernel with what follows in the same pass."""
+    if not rest:
+        return make(attributes(backend.library))
+
+    def append(rectify: Callable[[Operations, int], None], operations: Operations) -> None:
+        for node in rest:
+            if node.op == "Add":
+                backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+            else:
+                rectify(operations, node.outputs[0].rank)
+
+    return rectified(lambda way: make(attributes(backend.library, partial(append, way))))
 
 
 def _adding(offer: Offer) -> Offer:
@@ -146,15 +154,14 @@ def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     x, w, bias = _values(node)
     library, windows, group = backend.library, windows_of(node), node.attributes["group"]
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
-    attribute = attributes(library, partial(_append, backend, rest) if rest else None)
     if bias is not None or rest:
         plain, wanted = weights(backend, w.type.sizes, group, turned=True)
         shift = _plain_vector(backend, bias)
-        made = Kernel(
+        made = _with(rest, backend, lambda attribute: Kernel(
             library, "deconvolution_forward", library.engine, FORWARD_TRAINING,
             DECONVOLUTION_DIRECT, source, wanted, shift, target,
             *geometry(windows), attribute,
-        )  # fmt: skip
+        ))  # fmt: skip
         if rest and made.implementation.startswith("conv:"):
             raise Refused(f"what follows {made.implementation} would be a pass of its own, scalar")
         offer = _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
@@ -164,7 +171,7 @@ def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     hint = _hint(backend, source, target, windows, wanted)
     made = Kernel(
         library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, target,
-        wanted, source, *geometry(windows), hint.description, attribute,
+        wanted, source, *geometry(windows), hint.description, attributes(library),
     )  # fmt: skip
     return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                   {DIFF_DST: source, WEIGHTS: None, DIFF_SRC: target})  # fmt: skip
