@@ -1,6 +1,6 @@
 """The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
 
-from eddl.backends.onednn import conversion, convolution, normalization, pooling
+from eddl.backends.onednn import conversion, convolution, linear, normalization, pooling
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
 
@@ -12,6 +12,7 @@ __all__ = [
     "conversion",
     "convolution",
     "find",
+    "linear",
     "load",
     "normalization",
     "pooling",

@@ -12,7 +12,7 @@ formulas are left to it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -26,23 +26,22 @@ from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.handles import (
     Array,
     Descriptor,
-    Handle,
     Kernel,
+    Operations,
     attributes,
     describe,
+    rectified,
     single,
 )
-from eddl.backends.onednn.library import DST, ELTWISE_RELU, FLOATS, SRC, Refused
+from eddl.backends.onednn.library import AFTERWARDS, DST, FLOATS, SRC, Refused
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Constant, Node
 from eddl.ops.table import entry
 
 ADD, MULTIPLY, DIVIDE, SUBTRACT, GREATER = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5, 0x1FFF7
-SQUARE_ROOT = 0x25
+SQUARE_ROOT, RECTIFIER = 0x25, 0x20
 OPERATIONS = {ast.Add: ADD, ast.Sub: SUBTRACT, ast.Mult: MULTIPLY, ast.Div: DIVIDE}
 SECOND = 2
-AFTERWARDS = 32768
-"""Argument numbers of what is joined by the operations that follow begin at multiples of this."""
 BLOCK = 1 << 15
 MOST_BLOCKS = 256
 FEWEST = 1 << 14
@@ -61,8 +60,8 @@ class Chain:
 
 
 class Compiler:
-    """Chains for a formula; `scalars` are the inputs of one element. `rectifies` takes rectifiers
-    and their gradients, too, which make zeros of not-a-numbers."""
+    """Chains for a formula; `scalars` are the inputs of one element; `rectifies` takes rectifiers
+    and their gradients, too."""
 
     def __init__(self, node: Node, scalars: set[int], *, rectifies: bool = False) -> None:
         self._rectifies = rectifies
@@ -112,7 +111,7 @@ class Compiler:
             case ast.Call(func=ast.Name(id="sqrt"), args=[inner]):
                 return self._afterwards(SQUARE_ROOT, inner)
             case ast.Call(func=ast.Name(id="maximum"), args=[inner, other]) if self._zero(other):
-                return self._afterwards(ELTWISE_RELU, inner)
+                return self._afterwards(RECTIFIER, inner)
             case ast.Call(
                 func=ast.Name(id="where"),
                 args=[ast.Compare(left=left, ops=[ast.Gt()], comparators=[zero]), inner, other],
@@ -266,16 +265,20 @@ def _kernel(
         small = kind == "input" and index in scalars
         return describe(library, [1], [1], dtype) if small else whole
 
-    def append(operations: Handle) -> None:
+    def append(rectify: Callable[[Operations, int], None], operations: Operations) -> None:
         for operation, operand in chain.rest:
-            if operand is None:
+            if operation == RECTIFIER:
+                rectify(operations, 1)
+            elif operand is None:
                 library.call("post_ops_append_eltwise", operations, operation, single(0), single(0))
             else:
                 library.call("post_ops_append_binary", operations, operation, descriptor(operand))
 
     operation, left, right = chain.first
-    return Kernel(library, "binary", library.engine, operation, descriptor(left), descriptor(right),
-                  whole, attributes(library, append))  # fmt: skip
+    return rectified(lambda way: Kernel(
+        library, "binary", library.engine, operation, descriptor(left), descriptor(right), whole,
+        attributes(library, partial(append, way)),
+    ))  # fmt: skip
 
 
 def _bound(
