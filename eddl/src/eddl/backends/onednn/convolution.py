@@ -209,6 +209,8 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node, cast: Node | None = Non
     before."""
     x, dy, _ = _values(node)
     library, windows = backend.library, windows_of(node)
+    if x.dtype != np.float32 and _sees_padding_alone(windows, x.type.sizes[2:]):
+        raise Refused("a gradient that oneDNN 3.2 leaves undefined: its tiles skip such weights")
     result = (cast or node).outputs[0].type
     plain, wanted = weights(backend, result, node.attributes["group"])
     large, small = backend.describe(x.type), backend.describe(dy.type)
@@ -234,6 +236,17 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node, cast: Node | None = Non
 
     chosen = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (packed(packing),))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+
+
+def _sees_padding_alone(windows: Windows, sizes: Sequence[int]) -> bool:
+    """Whether some weight is multiplied by nothing but padding."""
+    axes = zip(sizes, windows.kernel, windows.strides, windows.dilations, windows.before,
+               windows.output, strict=True)  # fmt: skip
+    return any(
+        not any(0 <= tap * dilation - before + stride * i < size for i in range(int(count or 0)))
+        for size, kernel, stride, dilation, before, count in axes
+        for tap in range(kernel)
+    )
 
 
 def _cast_gradient(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
