@@ -10,7 +10,7 @@ from eddl import devices
 from eddl.compiler import Slabs, compile_graph
 from eddl.errors import DeviceError
 from eddl.graph import Graph, Input, Type
-from eddl.layers import batch_norm, concat, conv, conv_transpose, relu
+from eddl.layers import add, batch_norm, concat, conv, conv_transpose, prelu, relu
 from eddl.ops import apply
 
 
@@ -81,11 +81,7 @@ def test_what_depends_on_states_alone_is_computed_once(device, monkeypatch):
 def test_no_normalization_is_left(device):
     net = built(device)
     images, _ = batch()
-    backend = devices.backend(device)
-    program = compile_graph(
-        Graph(net.inputs, net.outputs), {net.inputs[0]: Type("float32", images.shape)}, backend,
-        Slabs(backend), memory_of=lambda state: state.storage.view(),
-    )  # fmt: skip
+    program = compiled(net, device, images)
     names = [node.op for call in program.plan.calls for node in call.nodes]
     assert "BatchNormalization" not in names
     if device == "cpu:onednn":
@@ -94,6 +90,54 @@ def test_no_normalization_is_left(device):
                                    for call in program.plan.calls}  # fmt: skip
     assert program.plan.kept > 0
     np.testing.assert_allclose(program.run([images])[0], node_by_node(net, images), atol=2e-5)
+
+
+def compiled(net, device, images):
+    backend = devices.backend(device)
+    return compile_graph(
+        Graph(net.inputs, net.outputs), {net.inputs[0]: Type("float32", images.shape)}, backend,
+        Slabs(backend), memory_of=lambda state: state.storage.view(), poison=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_what_stands_before_convolutions_and_behind_them_is_one_pass_with_them(device, rank):
+    """Pre-activated units, and sums and slopes behind convolutions."""
+    x = eddl.Input((3, *(6, 7, 8)[:rank]))
+    start = conv(x, 8, 3)
+    unit = conv(relu(batch_norm(start)), 8, 3, use_bias=False)
+    unit = prelu(add([conv(prelu(batch_norm(unit)), 8, 3), start]))
+    net = eddl.Model(x, conv_transpose(batch_norm(unit), 2, 2, strides=2), seed=3)
+    r = np.random.default_rng(0)
+    net.set_weights({name: a + 0.5 * r.random(a.shape, np.float32)
+                     for name, a in net.weights().items()})  # fmt: skip
+    images = r.standard_normal((2, *x.shape[1:])).astype("float32")
+    program = compiled(net, device, images)
+    if device == "cpu:onednn":
+        names = {"+".join(n.op for n in call.nodes) for call in program.plan.calls}
+        assert {"Conv+Relu", "Conv+PRelu", "Conv+Add+PRelu"} <= names
+        assert not names & {"BatchNormalization", "Relu", "PRelu", "Add", "Sum", "Fused"}
+    expected = node_by_node(net, images)
+    np.testing.assert_allclose(program.run([images])[0], expected, rtol=1e-5,
+                               atol=1e-6 * np.abs(expected).max())  # fmt: skip
+    images[0, 0] = np.nan
+    assert np.isnan(program.run([images])[0][0]).all()
+
+
+@pytest.mark.parametrize("shape", [(1,), (8, 1, 1), (1, 8, 1, 1), (1, 1, 5), (8, 4, 5)])
+def test_slopes_of_any_shape_follow_a_convolution(device, shape):
+    x = Input(Type("float32", (2, 3, 4, 5)))
+    r = np.random.default_rng(0)
+    w, slope = (r.standard_normal(s).astype("float32") for s in ((8, 3, 1, 1), shape))
+    y = apply("PRelu", apply("Conv", x, w), slope)
+    data = [r.standard_normal((2, 3, 4, 5)).astype("float32")]
+    found = []
+    for name in ("cpu:array", device):
+        backend = devices.backend(name)
+        program = compile_graph(Graph([x], [y]), {x: x.type}, backend, Slabs(backend),
+                                memory_of=lambda s: None)  # fmt: skip
+        found.append(program.run(data)[0])
+    np.testing.assert_allclose(*found, rtol=2e-6, atol=2e-6)
 
 
 def test_a_value_may_be_added_to_itself(device):

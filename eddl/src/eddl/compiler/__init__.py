@@ -102,7 +102,7 @@ def compile_graph(
         return Evaluation(graph, backend)
     infers = not graph.updates and not any(node.op == "Gradients" for node in static.nodes)
     if infers:
-        static = fold(static)
+        static = fold(static, pointwise=backend.accumulates)
     if backend.accumulates:
         static = split(static)
     whole = simplify(differentiate(join(static)))

@@ -124,6 +124,11 @@ class Operations(Handle):
         one = describe(self.library, [1] * rank, [1] * rank)
         self.given[AFTERWARDS * (place + 1) | WEIGHTS] = one, np.zeros(1, np.float32)
 
+    def slope(self, sizes: Sequence[int]) -> None:
+        """Slopes below 0, one or a channel, whose values are given with the call."""
+        mask = 2 if math.prod(sizes) > 1 else 0
+        self.library.call("post_ops_append_prelu", self, c_int(mask))
+
     def rectify_slowly(self, rank: int) -> None:
         """The same as an exponential unit of height 0, where a kernel knows no slopes."""
         self.library.call("post_ops_append_eltwise", self, c_int(ELTWISE_ELU), single(0.0),
