@@ -14,6 +14,7 @@ import numpy as np
 
 from eddl.compiler.arrange import arrange
 from eddl.compiler.differentiate import check_differentiable, differentiate
+from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
 from eddl.compiler.join import join
@@ -49,11 +50,13 @@ __all__ = [
     "Backend",
     "Call",
     "Evaluation",
+    "Fallback",
     "Layout",
     "Offer",
     "Pattern",
     "Plan",
     "Program",
+    "Shares",
     "Slabs",
     "arrange",
     "check_differentiable",
@@ -105,6 +108,7 @@ def compile_graph(
         static = fold(static, pointwise=backend.accumulates)
     if backend.accumulates:
         static = split(static)
+    inlined = inlined_work(static, backend)
     whole = simplify(differentiate(join(static)))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision)))
@@ -151,5 +155,6 @@ def compile_graph(
         bound=targets,
         before=before,
         kept=kept,
+        inlined=inlined,
         poison=poison,
     )

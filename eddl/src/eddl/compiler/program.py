@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from eddl.compiler.fallback import Fallback, Shares, evaluated, shares
 from eddl.compiler.plan import FOREVER, Plan
 from eddl.compiler.prepare import last_written, written
 from eddl.compiler.protocol import Backend, Call, Thunk
@@ -66,6 +67,7 @@ class Program:
         bound: Mapping[Value, Value],
         before: Sequence[Call] = (),
         kept: Sequence[Value] = (),
+        inlined: Sequence[Fallback] = (),
         poison: bool = False,
     ) -> None:
         self.graph = graph
@@ -84,10 +86,16 @@ class Program:
             elif isinstance(leaf, State) and leaf not in self._arrays:
                 raise StateError(f"the state {leaf.name} has no memory: place it first")
         self._before = before
+        self._inlined = inlined
         self._prepared = -1
         for value in kept:
             self._arrays[value] = self._fresh(value)
         self._read = self._used()
+
+    @property
+    def shares(self) -> Shares:
+        """How many calls of a run the device and the host make, and the fallbacks among them."""
+        return shares(self.plan.calls, self._inlined)
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]] = ()) -> list[np.ndarray[Any, Any]]:
         """Run on host arrays that fit the graph's inputs; they are borrowed for the call only."""
@@ -252,11 +260,16 @@ class Evaluation:
 
     def __init__(self, graph: Graph, backend: Backend) -> None:
         self.graph = graph
-        self._backend = backend
+        self.backend = backend
+
+    @property
+    def shares(self) -> Shares:
+        """All nodes are the host's, unless the device is."""
+        return evaluated(self.graph, self.backend)
 
     def run(self, inputs: Sequence[Any] = ()) -> list[Any]:
         """The graph's outputs: arrays, or lists for sequences."""
-        found = self._backend.evaluate_graph(self.graph, inputs)
+        found = self.backend.evaluate_graph(self.graph, inputs)
         return [np.array(x) if isinstance(x, np.ndarray) else x for x in found]
 
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from eddl.compiler import Slabs, check_differentiable
 from eddl.devices import backend
-from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
+from eddl.errors import (
+    AttributeValueError,
+    DeviceError,
+    ShapeError,
+    StateError,
+    TypeMismatchError,
+)
 from eddl.graph import Graph, Input, Node, State, Value
 from eddl.losses import Loss
 from eddl.ops.table import copy_node
@@ -21,12 +27,13 @@ from eddl.training import surgery
 from eddl.training.callbacks import PeriodicCheckpoint
 from eddl.training.checkpoint import restore_weights, write_atomically
 from eddl.training.feed import listed
-from eddl.training.heads import make_heads, plain_heads
+from eddl.training.heads import Head, make_heads, plain_heads
 from eddl.training.loop import History, run_evaluation, run_prediction, run_training
 from eddl.training.names import assign_names
 from eddl.training.plot import to_svg
 from eddl.training.report import MemoryReport, memory_report, summarise
 from eddl.training.setup import Choices, Setup
+from eddl.training.shares import programs, sizes_of
 from eddl.training.step import Step
 from eddl.training.store import place
 from eddl.training.windows import run_windows
@@ -213,6 +220,7 @@ class Model:
         ema: float | None = None,
         nonfinite: str = "skip",
         precision: str = "float32",
+        fallback: bool = True,
     ) -> None:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
 
@@ -234,7 +242,10 @@ class Model:
         averages of parameters and running statistics (`averaged`). `nonfinite`, where a loss or
         gradient is not finite: "skip" the step, which leaves everything as it was and warns the
         first time, or "raise". `precision` "float16" trains with products in half precision,
-        parameters in float32 and a loss scale; evaluating and predicting stay float32.
+        parameters in float32 and a loss scale; evaluating and predicting stay float32. `fallback`,
+        whether the host may compute what the device should and cannot (`summary` lists it); with
+        False `DeviceError` names those nodes, now where the inputs' sizes are fixed, else when a
+        batch of new sizes comes.
 
         Raises `GradientError`, naming node, operator and path, where the parameters' gradients
         would have to flow through an operator that has none.
@@ -245,9 +256,17 @@ class Model:
         slabs = self._slabs if device == self._device else Slabs(backend(device))
         choices = Choices(rates, regularizers, constraints, clip_norm, clip_value, ema, nonfinite)
         setup = Setup(self, optimizer, heads, choices, accumulate, precision, slabs, self._seed,
-                      self._max_bytes)  # fmt: skip
+                      self._max_bytes, fallback)  # fmt: skip
+        before = self._slabs, self._device, self._heads, self._setup, self._predict
         self._slabs, self._device = slabs, device
         self._heads, self._setup, self._predict = heads, setup, None
+        sizes = None if fallback else sizes_of(self)
+        if sizes is not None:
+            try:
+                programs(self, sizes)
+            except DeviceError:
+                self._slabs, self._device, self._heads, self._setup, self._predict = before
+                raise
 
     def built(self) -> Setup:
         """What `build` made."""
@@ -260,6 +279,27 @@ class Model:
         """What the (first) loss takes: an output, or what lies beneath a final softmax."""
         trained = [head for head in self._heads if head.loss is not None]
         return (trained or self._heads)[0].logits
+
+    @property
+    def inference(self) -> Step:
+        """The step that predicts."""
+        if self._predict is None:
+            self._predict = Step(
+                self.inputs, self.predictions, training=False, device=self._device,
+                slabs=self._slabs, max_bytes=self._max_bytes,
+                fallback=self._setup is None or self._setup.fallback,
+            )  # fmt: skip
+        return self._predict
+
+    @property
+    def is_built(self) -> bool:
+        """Whether `build` said how to train."""
+        return self._setup is not None
+
+    @property
+    def heads(self) -> Sequence[Head]:
+        """What is asked of each output."""
+        return self._heads
 
     @property
     def predictions(self) -> tuple[Value, ...]:
@@ -308,12 +348,7 @@ class Model:
 
     def predict(self, *inputs: Any, batch_size: int = 32) -> Any:
         """The outputs for arrays, in batches, with the softmax the loss implies."""
-        if self._predict is None:
-            self._predict = Step(
-                self.inputs, self.predictions, training=False, device=self._device,
-                slabs=self._slabs, max_bytes=self._max_bytes,
-            )  # fmt: skip
-        return run_prediction(self._predict, inputs, batch_size)
+        return run_prediction(self.inference, inputs, batch_size)
 
     def predict_windows(
         self,
@@ -457,7 +492,12 @@ class Model:
 
     def summary(self, *shapes: Sequence[int]) -> str:
         """A table of the nodes with output types and parameters, and, for `shapes` (one a model
-        input, with the batch axis), with sizes and arithmetic."""
+        input, with the batch axis), with sizes and arithmetic.
+
+        For these shapes, or one sample where the inputs' sizes are fixed, it counts the calls that
+        the device makes for inference and, once the model is built, for training, and names each
+        fallback with its reason: work of the device that is left to the host.
+        """
         return summarise(self, shapes)
 
     def memory_plan(self, *shapes: Sequence[int], target: Any = None) -> MemoryReport:

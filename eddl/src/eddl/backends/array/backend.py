@@ -66,6 +66,7 @@ class ArrayBackend:
     alignment = 64
     max_slab = 1 << 62
     accumulates = False
+    evaluates = True
     precisions: tuple[str, ...] = ("float32", "float16")
 
     def __init__(self, threads: int | None = None) -> None:

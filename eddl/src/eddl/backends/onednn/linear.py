@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, kernel
+from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Yielded, kernel
 from eddl.backends.onednn.handles import (
     Attributes,
     Descriptor,
@@ -43,8 +43,10 @@ def _product(
     a, b = node.inputs
     assert a is not None and b is not None
     y = node.outputs[0].type
-    if a.rank < 2 or b.rank < 2 or any(v.dtype != np.float32 for v in (a, b, y)):
-        raise Refused("vectors, or a type other than float32")
+    if any(v.dtype != np.float32 for v in (a, b, y)):
+        raise Refused(f"received {a.type}; only float32 is computed here")
+    if a.rank < 2 or b.rank < 2:
+        raise Yielded("vectors")
     turned = [bool(node.attributes.get(key, 0)) for key in ("transA", "transB")]
     sizes, others, result = list(a.type.sizes), list(b.type.sizes), list(y.sizes)
     if len(others) == 2 and not turned[0]:  # a stack of rows is one matrix
@@ -52,7 +54,7 @@ def _product(
     rank, (rows, columns) = len(result), result[-2:]
     inner = sizes[-2] if turned[0] else sizes[-1]
     if rows < LEAST or columns < NARROW or inner < NARROW or rank > 12:
-        raise Refused("a product that BLAS is better at")
+        raise Yielded("a product that BLAS is better at")
     left, right = (
         _matrices(backend, [1] * (rank - len(s)) + s, way)
         for s, way in zip((sizes, others), turned, strict=True)
