@@ -18,6 +18,7 @@ from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
 from eddl.compiler.join import join
+from eddl.compiler.keep import keep_matrices
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, plan_memory
 from eddl.compiler.precision import lower_precision
@@ -66,6 +67,7 @@ __all__ = [
     "fuse",
     "join",
     "join_products",
+    "keep_matrices",
     "lower",
     "lower_precision",
     "plan_memory",
@@ -114,6 +116,8 @@ def compile_graph(
         whole = simplify(lower_precision(whole, np.dtype(precision)))
     whole = simplify(lower(join_products(whole), backend))
     whole = turn_products(whole, backend)
+    if infers:
+        whole = keep_matrices(whole)
     final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}

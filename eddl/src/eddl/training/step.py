@@ -200,6 +200,11 @@ class Step:
         """Forget the gradients and new states gathered since the last update."""
         self.state.micro[...] = 0
 
+    def compute(self, *arrays: Any) -> list[Array]:
+        """The outputs alone; nothing is changed."""
+        self.discard()
+        return self._run(arrays)
+
     def gradients(self, *arrays: Any) -> tuple[list[Array], list[Array]]:
         """The outputs, and a copy of each parameter's gradient; nothing is changed."""
         self.discard()
