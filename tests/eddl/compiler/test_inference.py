@@ -1,5 +1,6 @@
 """Folding, preparing and adding in passing: what a program that only infers does less of."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,7 @@ from eddl import devices
 from eddl.compiler import Slabs, compile_graph
 from eddl.errors import DeviceError
 from eddl.graph import Graph, Input, Type
-from eddl.layers import add, batch_norm, concat, conv, conv_transpose, prelu, relu
+from eddl.layers import add, batch_norm, concat, conv, conv_transpose, dense, prelu, relu
 from eddl.ops import apply
 
 
@@ -138,6 +139,38 @@ def test_slopes_of_any_shape_follow_a_convolution(device, shape):
                                 memory_of=lambda s: None)  # fmt: skip
         found.append(program.run(data)[0])
     np.testing.assert_allclose(*found, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (33, 9), (4, 5, 9), (1, 1, 9)])
+def test_matrices_of_products_are_brought_into_the_kernels_order_once(device, shape):
+    x = eddl.Input(shape[1:])
+    hidden = relu(dense(relu(dense(x, 40)), 40))
+    net = eddl.Model(x, dense(hidden, 3, use_bias=False))
+    data = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    program = compiled(net, device, data)
+    if device == "cpu:onednn":
+        assert [len(call.nodes) for call in program.plan.calls if call.outputs] == [2, 2, 1]
+        packed = 4 * (9 * 40 + 40 * 40 + 40 * 3)
+        assert program.plan.kept >= packed
+    np.testing.assert_allclose(program.run([data])[0], node_by_node(net, data), atol=1e-6)
+    net.set_weights({name: -2 * array for name, array in net.weights().items()})
+    np.testing.assert_allclose(net.predict(data), node_by_node(net, data), atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 4000])
+def test_the_callers_arrays_are_neither_kept_nor_changed(device, samples):
+    """Small ones are copied, large ones are read where they are."""
+    x = eddl.Input((9,))
+    net = eddl.Model(x, [relu(x), x])
+    data = np.random.default_rng(0).standard_normal((samples, 9)).astype("float32")
+    before, held = data.copy(), sys.getrefcount(data)
+    made, same = net.predict(data, batch_size=samples)
+    np.testing.assert_array_equal(data, before)
+    np.testing.assert_array_equal(made, np.maximum(before, 0))
+    assert sys.getrefcount(data) == held and not np.shares_memory(same, data)
+    np.testing.assert_array_equal(same, before)
+    turned = np.asfortranarray(data)
+    np.testing.assert_array_equal(net.predict(turned, batch_size=samples)[0], made)
 
 
 def test_a_value_may_be_added_to_itself(device):
