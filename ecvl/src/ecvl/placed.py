@@ -59,8 +59,14 @@ class Placed:
     @property
     def grid(self) -> Grid:
         """The geometry alone; a 2-D image is one slice thick."""
-        z, y, x = ((1, *self.spatial_shape))[-3:]
-        return Grid((z, y, x), self.affine)
+        return Grid(self.grid_shape, self.affine)
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        """Sizes along z, y and x; a 2-D image is one slice thick."""
+        axes, shape = self.axes, self.shape
+        z = axes.find("z")
+        return 1 if z < 0 else shape[z], shape[axes.index("y")], shape[axes.index("x")]
 
     def world(self, index: ArrayLike) -> NDArray[np.float64]:
         """Return the RAS+ mm positions of voxel indices.

@@ -1,8 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, join, differentiate, simplify, join products, lower, fuse, select kernels,
-arrange layouts, prepare, plan memory, bind: each a small function in a file of its own. This room
-knows operators and graphs and no backend.
+specialise, fold, split, join, differentiate, simplify, join products, lower, turn products, fuse,
+select kernels, arrange layouts, prepare, plan memory, bind: each a small function in a file of its
+own. This room knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
 from eddl.compiler.split import split, sums
+from eddl.compiler.turn import turn_products
 from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
 from eddl.ops.table import apply
@@ -70,6 +71,7 @@ __all__ = [
     "specialise",
     "split",
     "training_form",
+    "turn_products",
     "written",
 ]
 
@@ -107,6 +109,7 @@ def compile_graph(
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision)))
     whole = simplify(lower(join_products(whole), backend))
+    whole = turn_products(whole, backend)
     final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}

@@ -29,6 +29,7 @@ from eddl.training.report import MemoryReport, memory_report, summarise
 from eddl.training.setup import Choices, Setup
 from eddl.training.step import Step
 from eddl.training.store import place
+from eddl.training.windows import run_windows
 
 Array = np.ndarray[Any, Any]
 
@@ -313,6 +314,68 @@ class Model:
                 slabs=self._slabs, max_bytes=self._max_bytes,
             )  # fmt: skip
         return run_prediction(self._predict, inputs, batch_size)
+
+    def predict_windows(
+        self,
+        volume: Any,
+        window: int | Sequence[int] | None = None,
+        *,
+        overlap: float | Sequence[float] = 0.5,
+        blending: str = "gaussian",
+        batch_size: int = 1,
+        padding: str = "zeros",
+        mirror: Sequence[int] = (),
+        reduce: str | Callable[[Array], Array] | None = None,
+        out: Any = None,
+        progress: bool | Callable[[int, int], object] | None = None,
+    ) -> Any:
+        """What `predict` gives for windows of one large volume, blended, in bounded memory.
+
+        Parameters: `volume`, one sample [channels, space...] ([space...] where the network takes
+        one channel), an array or anything with a shape that can be sliced (`np.memmap`,
+        `ecvl.read(..., lazy=True)`), each plane of which is read once; `window`, its size along
+        each spatial axis or one for all, by default that of the network's input; `overlap`, the
+        least share of a window that the next one covers, one an axis or for all: windows are spread
+        evenly, the last one ends with the volume; `blending`, how much a window counts: "gaussian"
+        (a standard deviation of 1/8 of the window around its middle) or "constant"; `batch_size`,
+        windows computed at once; `padding`, what surrounds a volume smaller than the window:
+        "zeros" or "edge", the nearest voxel; `mirror`, spatial axes (the first is 0) along which
+        windows are also reflected, for the mean of all 2^n predictions; `reduce`, of finished
+        planes [outputs, planes, ...]: "labels" for the class of the greatest score (of one output:
+        whether it is above 0.5), so that a volume of all scores never exists, or a function that
+        gives [planes, ...] or [anything, planes, ...]; `out`, what to write to instead of a new
+        array; `progress`, whether to draw a bar (by default in a terminal), or a function of the
+        windows that are done and their number, which may raise to stop.
+
+        Returns [outputs, space...], or what `reduce` makes of that. Beside it, the input and the
+        scores of one row of windows are held (as many planes as a window), and what `predict`
+        needs.
+
+        >>> import eddl, numpy as np
+        >>> x = eddl.Input((1, None, None, None))
+        >>> net = eddl.Model(x, eddl.layers.conv(x, 2, 3))
+        >>> scan = np.zeros((40, 24, 24), "int16")
+        >>> net.predict_windows(scan, (16, 16, 16)).shape
+        (2, 40, 24, 24)
+        >>> net.predict_windows(scan, (16, 16, 16), reduce="labels").dtype
+        dtype('uint8')
+        """
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise AttributeValueError(
+                f"predict_windows: the network has {len(self.inputs)} inputs and "
+                f"{len(self.outputs)} outputs, expected one of each; join inputs as channels, and "
+                "take one output by cut(name)"
+            )
+
+        def predict(batch: Array) -> Array:
+            found: Array = self.predict(batch, batch_size=len(batch))
+            return found
+
+        return run_windows(
+            predict, self.inputs[0], volume, window, overlap=overlap, blending=blending,
+            batch_size=batch_size, padding=padding, mirror=mirror, reduce=reduce, out=out,
+            progress=progress,
+        )  # fmt: skip
 
     def train_batch(self, inputs: Any, targets: Any) -> dict[str, float]:
         """One step on one batch, in `accumulate` parts; returns its loss and metrics."""

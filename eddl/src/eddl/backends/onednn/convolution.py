@@ -6,7 +6,7 @@ with a bias it is oneDNN's deconvolution, whose weights have their channels the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,12 +17,14 @@ from eddl.backends.array.threads import in_turn
 from eddl.backends.onednn import volumes
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, kernel, packed
 from eddl.backends.onednn.handles import (
+    Attributes,
     Descriptor,
-    Handle,
     Kernel,
+    Operations,
     attributes,
     describe,
     longs,
+    rectified,
     row_major,
     single,
 )
@@ -34,7 +36,6 @@ from eddl.backends.onednn.library import (
     DIFF_SRC,
     DIFF_WEIGHTS,
     DST,
-    ELTWISE_RELU,
     FORWARD_TRAINING,
     SRC,
     WEIGHTS,
@@ -89,27 +90,25 @@ def _plain_vector(backend: OneDnnBackend, value: Value | None) -> Descriptor | N
 def conv(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     """The forward convolution; `rest` is what follows in the same pass."""
     x, w, bias = _values(node)
-    if not any(follower.op == "Add" for follower in rest):
-        tiled = _tiled(backend, node, "forward", w.type.sizes, relu=bool(rest))
-        if tiled is not None:
-            return tiled
+    tiled = _tiled(backend, node, "forward", w.type.sizes, rest)
+    if tiled is not None:
+        return tiled
     plain, wanted = weights(backend, w.type.sizes, node.attributes["group"])
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     shift = _plain_vector(backend, bias)
-    attribute = attributes(backend.library, partial(_append, backend, rest) if rest else None)
-    made = Kernel(
+    made = _with(rest, backend, lambda attribute: Kernel(
         backend.library, "convolution_forward", backend.library.engine, FORWARD_TRAINING,
         CONVOLUTION_DIRECT, source, wanted,
         shift, target,
         *geometry(windows_of(node)), attribute,
-    )  # fmt: skip
+    ))  # fmt: skip
     offer = _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                    {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
     return _adding(offer) if any(follower.op == "Add" for follower in rest) else offer
 
 
 def _tiled(
-    backend: OneDnnBackend, node: Node, kind: str, sizes: Sequence[int], *, relu: bool = False
+    backend: OneDnnBackend, node: Node, kind: str, sizes: Sequence[int], rest: Sequence[Node] = ()
 ) -> Offer | None:
     """The offer of a convolution with fewer products, where it is the faster one."""
     x, other, _ = _values(node)
@@ -117,21 +116,29 @@ def _tiled(
     if node.attributes["group"] != 1 or {x.dtype, other.dtype} != {np.dtype(np.float32)}:
         return None
     samples, _, *space = x.type.sizes
-    bias = len(node.inputs) > 2
+    followers = [*(["Bias"] if len(node.inputs) > 2 else []), *(n.op for n in rest)]
     try:
         return volumes.offer(backend, windows_of(node), samples, kind, space, made.sizes[2:],
-                             sizes, bias=bias, relu=relu)  # fmt: skip
+                             sizes, followers)  # fmt: skip
     except Refused:
         return None
 
 
-def _append(backend: OneDnnBackend, rest: Sequence[Node], operations: Handle) -> None:
-    for node in rest:
-        if node.op == "Add":
-            backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
-        else:
-            backend.library.call("post_ops_append_eltwise", operations, ELTWISE_RELU, single(0.0),
-                                 single(0.0))  # fmt: skip
+def _with(
+    rest: Sequence[Node], backend: OneDnnBackend, make: Callable[[Attributes], Kernel]
+) -> Kernel:
+    """The kernel with what follows in the same pass."""
+    if not rest:
+        return make(attributes(backend.library))
+
+    def append(rectify: Callable[[Operations, int], None], operations: Operations) -> None:
+        for node in rest:
+            if node.op == "Add":
+                backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+            else:
+                rectify(operations, node.outputs[0].rank)
+
+    return rectified(lambda way: make(attributes(backend.library, partial(append, way))))
 
 
 def _adding(offer: Offer) -> Offer:
@@ -150,24 +157,6 @@ def _adding(offer: Offer) -> Offer:
     return replace(offer, bind=bind, arrangements=(added,), overwrites={0: (last,)})
 
 
-def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
-    def offer(nodes: Sequence[Node]) -> Offer | None:
-        made = nodes[0].outputs[0]
-        for follower in nodes[1:]:
-            values = [v for v in follower.inputs if v is not None]
-            if any(v.type != made.type for v in values) or values[1:] == [made]:
-                return None
-        try:
-            return conv(backend, *nodes)
-        except Refused:
-            return None
-
-    return [Pattern(("Conv", *rest), offer) for rest in (("Add", "Relu"), ("Add",), ("Relu",))]
-
-
-CHAINS["", "Conv"] = _chains
-
-
 def _hint(
     backend: OneDnnBackend, small: Descriptor, large: Descriptor, windows: Windows, w: Descriptor
 ) -> Kernel:
@@ -180,33 +169,61 @@ def _hint(
 
 
 @kernel("ConvTranspose")
-def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
-    """The gradient of a convolution by its data, or the deconvolution where there is a bias."""
+def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
+    """The gradient of a convolution by its data, or the deconvolution where there is a bias or
+    something follows in the same pass."""
     x, w, bias = _values(node)
+    tiled = _tiled(backend, node, "data", w.type.sizes, rest)
+    if tiled is not None:
+        return tiled
     library, windows, group = backend.library, windows_of(node), node.attributes["group"]
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
-    attribute = attributes(library)
-    if bias is not None:
+    if bias is not None or rest:
         plain, wanted = weights(backend, w.type.sizes, group, turned=True)
-        shift = describe(library, bias.type.sizes, [1])
-        made = Kernel(
+        shift = _plain_vector(backend, bias)
+        made = _with(rest, backend, lambda attribute: Kernel(
             library, "deconvolution_forward", library.engine, FORWARD_TRAINING,
             DECONVOLUTION_DIRECT, source, wanted, shift, target,
             *geometry(windows), attribute,
-        )  # fmt: skip
-        return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
-                      {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
-    tiled = _tiled(backend, node, "data", w.type.sizes)
-    if tiled is not None:
-        return tiled
+        ))  # fmt: skip
+        if rest and made.implementation.startswith("conv:"):
+            raise Refused(f"what follows {made.implementation} would be a pass of its own, scalar")
+        offer = _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
+                       {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
+        return _adding(offer) if any(follower.op == "Add" for follower in rest) else offer
     plain, wanted = weights(backend, w.type.sizes, group)
     hint = _hint(backend, source, target, windows, wanted)
     made = Kernel(
         library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, target,
-        wanted, source, *geometry(windows), hint.description, attribute,
+        wanted, source, *geometry(windows), hint.description, attributes(library),
     )  # fmt: skip
     return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                   {DIFF_DST: source, WEIGHTS: None, DIFF_SRC: target})  # fmt: skip
+
+
+FOLLOWERS = (("Add", "Relu"), ("Add",), ("Relu",))
+"""What a convolution does to its result before it stores it."""
+
+
+def _chains(
+    make: Callable[..., Offer | None], backend: OneDnnBackend, node: Node
+) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made = nodes[0].outputs[0]
+        for follower in nodes[1:]:
+            values = [v for v in follower.inputs if v is not None]
+            if any(v.type != made.type for v in values) or values.count(made) > 1:
+                return None
+        try:
+            return make(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern((node.op, *rest), offer) for rest in FOLLOWERS]
+
+
+CHAINS["", "Conv"] = partial(_chains, conv)
+CHAINS["", "ConvTranspose"] = partial(_chains, conv_transpose)
 
 
 @kernel("ConvWeightGrad", domain="eddl")

@@ -8,14 +8,13 @@ made by NumPy in blocks that stay in the cache. The gradient by the data is the 
 weights turned round; the one by the weights transforms the data and the results' gradients.
 
 Only a group of slices is transformed at a time, so that little scratch memory is needed, and
-`worth` estimates whether what is saved pays for the transforms. The order of all sums is fixed:
+`tiles` estimates whether what is saved pays for the transforms. The order of all sums is fixed:
 results are the same in each run, whatever the threads.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,136 +43,15 @@ from eddl.backends.onednn.library import (
     FORWARD_TRAINING,
     SRC,
     WEIGHTS,
-    Refused,
 )
-from eddl.backends.onednn.winograd import Algorithm, algorithm
+from eddl.backends.onednn.tiles import Axis, Shape, shape
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.ops.windows import Windows
 
 Array = np.ndarray[Any, Any]
 
-FEWEST = 16
-"""Channels below which vectors would not be full."""
-
-RESULTS = (4, 6, 8, 10)
-"""Sizes of tiles to choose from."""
-
 BLOCK = 1 << 11
 """Columns of a matrix product that stay in the cache."""
-
-GROUP = 1 << 24
-"""Bytes of transformed slices held at a time."""
-
-SLOW = 5.0
-"""How much longer a product of a transform takes than one of a convolution."""
-
-SPREAD = 100.0
-"""What a transformed weight costs, in products of a convolution: it goes through the memory."""
-
-GAIN = 0.8
-"""The share of the direct convolution's estimated time that is not to be exceeded."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis whose tiles are transformed: `offset` positions before the first result's own lies
-    the first input it depends on."""
-
-    short: Algorithm
-    source: int
-    target: int
-    offset: int
-
-    @property
-    def tiles(self) -> int:
-        """How many tiles cover the results."""
-        return -(-self.target // self.short.results)
-
-    def reads(self, tile: int) -> tuple[slice, Array]:
-        """The inputs of a tile that are no padding, and the matrix that transforms them."""
-        first = tile * self.short.results - self.offset
-        start = min(max(first, 0), self.source)
-        stop = max(min(first + self.short.span, self.source), start)
-        return slice(start, stop), self.short.inputs[:, start - first : stop - first].copy()
-
-    def writes(self, tile: int) -> tuple[slice, Array]:
-        """The results of a tile, and the matrix that makes them of the products."""
-        start = tile * self.short.results
-        stop = min(start + self.short.results, self.target)
-        return slice(start, stop), self.short.outputs[: stop - start].copy()
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A convolution of `channels` to `filters`; the third axis of each side is `line` and
-    `result` long."""
-
-    samples: int
-    channels: int
-    filters: int
-    outer: Axis
-    inner: Axis
-    line: int
-    result: int
-    taps: int
-
-    @property
-    def slices(self) -> int:
-        """Tiles along the first axis, over all samples."""
-        return self.samples * self.outer.tiles
-
-    @property
-    def group(self) -> int:
-        """How many of them are transformed at a time."""
-        sides = self.inner.source * self.line * self.channels
-        sides += self.inner.target * self.result * self.filters
-        each = 4 * self.outer.short.products * sides
-        groups = -(-self.slices // max(GROUP // each, 1))
-        return -(-self.slices // groups)
-
-    @property
-    def cost(self) -> float:
-        """The estimated time, in products of a convolution; for each of its three directions."""
-        outer, inner, tiles = self.outer.short, self.inner.short, self.inner.tiles
-        places = outer.products * inner.products
-        made = places * tiles * self.result * self.channels * self.filters * self.taps
-        turned = self.line * self.channels * outer.products * (
-            outer.span * self.inner.source + inner.products * inner.span * tiles
-        ) + self.result * self.filters * outer.products * (
-            outer.results * self.inner.target + inner.products * inner.results * tiles
-        )
-        groups = -(-self.slices // self.group)
-        weights = places * self.channels * self.filters * self.taps * groups
-        return self.slices * (made + SLOW * turned) + SPREAD * weights
-
-
-def shape(
-    samples: int, channels: int, filters: int, source: Sequence[int], target: Sequence[int],
-    windows: Windows, *, turned: bool,
-) -> Shape:  # fmt: skip
-    """The cheapest tiles for a convolution, or for its gradient by the data (`turned`); `Refused`
-    where the direct convolution is cheaper."""
-    if len(source) != 3 or {*windows.strides, *windows.dilations} != {1}:
-        raise Refused("no dense convolution of a volume")
-    if min(channels, filters) < FEWEST or min(windows.kernel[:2]) < 2 or min(target) < 1:
-        raise Refused("too few channels, or a kernel of one position")
-    if min((*windows.before, *windows.after)) < 0:
-        raise Refused("negative paddings")
-    offsets = [k - 1 - b if turned else b
-               for k, b in zip(windows.kernel, windows.before, strict=True)]  # fmt: skip
-    outer, inner = (
-        [Axis(algorithm(m, windows.kernel[i]), source[i], target[i], offsets[i]) for m in RESULTS]
-        for i in (0, 1)
-    )
-    choices = [
-        Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2])
-        for first, second in itertools.product(outer, inner)
-    ]
-    best = min(choices, key=lambda choice: choice.cost)
-    direct = samples * math.prod(target) * channels * filters * math.prod(windows.kernel)
-    if best.cost > GAIN * direct:
-        raise Refused("a convolution that is faster as it is")
-    return best
 
 
 class Line:
@@ -223,15 +101,15 @@ class Line:
 
 
 def offer(
-    backend: OneDnnBackend, windows: Windows, samples: int, kind: str,
-    source: Sequence[int], target: Sequence[int], weights: Sequence[int], *,
-    bias: bool = False, relu: bool = False,
+    backend: OneDnnBackend, windows: Windows, samples: int, kind: str, source: Sequence[int],
+    target: Sequence[int], weights: Sequence[int], followers: Sequence[str] = (),
 ) -> Offer:  # fmt: skip
     """The offer of a kernel of a `kind`: "forward", "data" or "weights".
 
     `source` and `target` are the spatial sizes of what is read and made (for "weights": of the data
-    and the results' gradient); `weights` the sizes of the weights. Inputs are data, weights and
-    perhaps a bias, or data and gradient.
+    and the results' gradient); `weights` the sizes of the weights. Inputs are data and weights, or
+    data and gradient. `followers` are done in the same pass: "Bias", "Add", whose other operand is
+    the last input, and "Relu".
     """
     turned = kind == "data"
     channels, filters = weights[:2] if turned else weights[1::-1]
@@ -246,9 +124,9 @@ def offer(
         bind = work.bind_gradient
         arrangement = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (PLAIN,))
     else:
-        bind = partial(work.bind, relu=relu)
-        layouts = (CHANNELS_LAST, PLAIN, None)[: 3 if bias else 2]
-        arrangement = Arrangement(layouts, (CHANNELS_LAST,))
+        bind = partial(work.bind, followers=followers)
+        given = [{"Bias": None, "Add": CHANNELS_LAST}[f] for f in followers if f != "Relu"]
+        arrangement = Arrangement((CHANNELS_LAST, PLAIN, *given), (CHANNELS_LAST,))
     return Offer(f"tiles {line.kernel.implementation}", bind, workspace=count.used,
                  arrangements=(arrangement,))  # fmt: skip
 
@@ -320,13 +198,17 @@ class _Work:
         return _Memory(space, self, grad=grad)
 
     def bind(
-        self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any, *, relu: bool
-    ) -> Thunk:
+        self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any,
+        *, followers: Sequence[str],
+    ) -> Thunk:  # fmt: skip
         """The forward convolution, or the gradient by the data."""
         m = self.memory(Workspace(workspace), grad=False)
         s, team = self.shape, self.backend.threads
-        x, y = _lines(inputs[0], s.channels), _lines(outputs[0], s.filters)
-        bias = inputs[2] if len(inputs) > 2 else None
+        x, y = _lines(inputs[0]), _lines(outputs[0])
+        others = iter(inputs[2:])
+        given = {f: next(others) for f in followers if f != "Relu"}
+        bias, addend = given.get("Bias"), given.get("Add")
+        end = _End(y, bias, None if addend is None else _lines(addend), "Relu" in followers)
         places = np.einsum("pi,qj->pqij", self.outer, self.inner)
         places = np.ascontiguousarray(places.reshape(*places.shape[:2], -1))
         rounds = [team.share(self._packed(inputs[1], m.weights))]
@@ -349,14 +231,14 @@ class _Work:
                             calls += _product(matrix, made, m.far[p, u, rows])
                 shares.append(in_turn(calls))
             rounds.append(partial(team.run, shares))
-            rounds.append(team.share(list(self._gather(group, m.far, y, bias, relu=relu))))
+            rounds.append(team.share(list(self._gather(group, m.far, end))))
         return in_turn(rounds)
 
     def bind_gradient(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         """The gradient by the weights."""
         m = self.memory(Workspace(workspace), grad=True)
         s, team = self.shape, self.backend.threads
-        x, dy = _lines(inputs[0], s.channels), _lines(inputs[1], s.filters)
+        x, dy = _lines(inputs[0]), _lines(inputs[1])
         outer, inner = (np.ascontiguousarray(a.short.weights.T) for a in (s.outer, s.inner))
         rounds: list[Thunk] = []
         for number, group in enumerate(self._groups()):
@@ -423,25 +305,39 @@ class _Work:
             yield partial(target[:, count * axis.tiles :].fill, 0)
 
     def _gather(
-        self, group: Sequence[tuple[int, int]], source: Array, y: Array, bias: Array | None,
-        *, relu: bool,
-    ) -> Iterator[Thunk]:  # fmt: skip
+        self, group: Sequence[tuple[int, int]], source: Array, end: _End
+    ) -> Iterator[Thunk]:
         """Transform back along the first axis, and what follows in the same pass."""
         filters = self.shape.filters
         for u, (sample, tile) in enumerate(group):
             rows, matrix = self.shape.outer.writes(tile)
-            goal = y[sample, rows].reshape(rows.stop - rows.start, -1)
+            goal = end.lines[sample, rows].reshape(rows.stop - rows.start, -1)
             calls = _product(matrix, source[:, u].reshape(len(source), -1), goal, filters)
             for call, (first, last) in zip(calls, _blocks(goal.shape[1], filters), strict=True):
-                part = goal[:, first:last].reshape(len(goal), -1, filters)
-                yield in_turn([
-                    call,
-                    *([partial(np.add, part, bias, out=part)] if bias is not None else []),
-                    *([partial(np.maximum, part, np.float32(0), out=part)] if relu else []),
-                ])  # fmt: skip
+                made = [call]
+                part = goal[:, first:last]
+                if end.bias is not None:
+                    each = part.reshape(len(part), -1, filters)
+                    made.append(partial(np.add, each, end.bias, out=each))
+                if end.addend is not None:
+                    other = end.addend[sample, rows].reshape(goal.shape)[:, first:last]
+                    made.append(partial(np.add, part, other, out=part))
+                if end.relu:
+                    made.append(partial(np.maximum, part, np.float32(0), out=part))
+                yield in_turn(made)
 
 
-def _lines(x: Array, channels: int) -> Array:
+@dataclass(frozen=True)
+class _End:
+    """Where results go, and what is done to them on the way."""
+
+    lines: Array
+    bias: Array | None
+    addend: Array | None
+    relu: bool
+
+
+def _lines(x: Array) -> Array:
     """A volume with its third axis and its channels in one: [N, Z, Y, X C]."""
     last = np.moveaxis(x, 1, -1)
     if not last.flags.c_contiguous:
