@@ -5,7 +5,6 @@ Operations whose fill rules differ break the chain; flips, transpositions and cr
 have none and fit in anywhere, and a chain of them alone stays an exact index operation.
 """
 
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
