@@ -132,21 +132,38 @@ class MedianBlur(Intensity):
 def _gaussian(plane: Array, sigmas: list[float]) -> Array:
     import cv2
 
-    # Weights of 8 bits end at three deviations.
-    reach = 3 if plane.dtype == np.uint8 else GAUSSIAN_REACH
-    sides = [2 * int(np.ceil(reach * sigma)) + 1 for sigma in sigmas]
     y, x = (sigma if sigma >= LEAST_SIGMA else 0 for sigma in sigmas)
     if not x and not y:
         return plane.copy()
-    if plane.dtype == np.float64 or not x or not y:
-        along_x, along_y = (gaussian_kernel(sigma) for sigma in (x, y))
-        blurred = cv2.sepFilter2D(plane, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(blurred)
-    return np.asarray(
-        cv2.GaussianBlur(
-            plane, (sides[1], sides[0]), sigmaX=x, sigmaY=y, borderType=cv2.BORDER_REPLICATE
+    if plane.dtype == np.float32 and x and y:
+        sides = [2 * int(np.ceil(GAUSSIAN_REACH * sigma)) + 1 for sigma in (x, y)]
+        return np.asarray(
+            cv2.GaussianBlur(plane, sides, sigmaX=x, sigmaY=y, borderType=cv2.BORDER_REPLICATE)
         )
-    )
+    make = whole_kernel if plane.dtype == np.uint8 else gaussian_kernel
+    blurred = cv2.sepFilter2D(plane, -1, make(x), make(y), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred)
+
+
+def whole_kernel(sigma: float) -> NDArray[np.float64]:
+    """Return a Gaussian whose weights are multiples of 1/256 and sum to 1, without those of 0.
+
+    OpenCV sums with such weights exactly, in whole numbers. What rounding takes from a weight it
+    gives to the next one towards the centre.
+
+    Example:
+        >>> (256 * whole_kernel(0.5)).tolist()
+        [27.0, 202.0, 27.0]
+    """
+    if sigma <= 0:
+        return np.ones(1)
+    # Beyond three deviations are less than 0.7 of 256 parts in all.
+    weights = gaussian_kernel(sigma)[int(np.ceil(GAUSSIAN_REACH * sigma)) :]
+    weights = weights[: int(np.ceil(3 * sigma)) + 1]
+    parts = weights * (256 / (2 * weights.sum() - weights[0]))
+    beyond = np.rint(np.cumsum(parts[:0:-1])[::-1])
+    side = np.trim_zeros(beyond - np.append(beyond[1:], 0), "b")
+    return np.concatenate([side[::-1], [256 - 2 * side.sum()], side]) / 256
 
 
 def _along_z(values: Array, axes: str, kernel: Array) -> Array:

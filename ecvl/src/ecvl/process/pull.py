@@ -37,6 +37,7 @@ LEAST_FOR_CUBIC = 4
 QUICK_SIZE = 1 << 12
 WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}
 TAKEN = "BbHhifd"
+WHOLE = slice(None)
 # A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
 MOST_VOXELS = 1 << 32
 
@@ -229,13 +230,20 @@ def _recounted(
     image: Image, shape: tuple[int, int, int], recount: Recount, fill: Fill
 ) -> NDArray[Any]:
     """Copy voxels; the sizes are z, y, x."""
-    array, cuts, swapped = image.array, [slice(None)] * image.ndim, False
+    array, swapped = image.array, False
+    sizes = array.shape
+    cuts = [WHOLE] * len(sizes)
     for old, at in _places(image.axes):
         new, step, start = recount[old]
-        last, have = start + step * (shape[2 - new] - 1), array.shape[at]
-        if not (0 <= start < have and 0 <= last < have):
+        end = start + step * shape[2 - new]
+        if step > 0:
+            inside = start >= 0 and end <= sizes[at]
+            cuts[at] = slice(start, end)
+        else:
+            inside = start < sizes[at] and end >= -1
+            cuts[at] = slice(start, end if end >= 0 else None, -1)
+        if not inside:
             return _reaching_out(image, shape, recount, _filling(image, fill))
-        cuts[at] = slice(start, last + step if last + step >= 0 else None, step)
         if new != old:
             swapped = True
     moved = array[tuple(cuts)]

@@ -74,7 +74,12 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, near
         outside = None
     value = None if outside is None else _value(fill, source.dtype, array.dtype, nearest)
 
+    # Of four channels OpenCV makes one step each, of three it makes three.
+    padded = source.dtype.itemsize <= 2 and axes[-1] == "c" and source.shape[-1] == 3
+
     def warp(plane: Array) -> Array:
+        if padded:
+            plane = cv2.cvtColor(plane, cv2.COLOR_RGB2RGBA)
         if straight:
             result = cv2.warpAffine(
                 plane,
@@ -85,6 +90,8 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, near
             )
         else:
             result = cv2.remap(plane, x, y, method, borderMode=cv2.BORDER_REPLICATE)
+        if padded:
+            result = cv2.cvtColor(result, cv2.COLOR_RGBA2RGB)
         if outside is not None:
             cv2.copyTo(np.full_like(result, value), outside, result)
         return np.asarray(result)
