@@ -1,5 +1,6 @@
 """Blurs; borders repeat their last pixel, and axes of one pixel are left alone."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,7 +142,9 @@ def _gaussian(plane: Array, sigmas: list[float]) -> Array:
             cv2.GaussianBlur(plane, sides, sigmaX=x, sigmaY=y, borderType=cv2.BORDER_REPLICATE)
         )
     make = whole_kernel if plane.dtype == np.uint8 else gaussian_kernel
-    blurred = cv2.sepFilter2D(plane, -1, make(x), make(y), borderType=cv2.BORDER_REPLICATE)
+    along_x = make(x)
+    along_y = along_x if y == x else make(y)
+    blurred = cv2.sepFilter2D(plane, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred)
 
 
@@ -157,13 +160,16 @@ def whole_kernel(sigma: float) -> NDArray[np.float64]:
     """
     if sigma <= 0:
         return np.ones(1)
-    # Beyond three deviations are less than 0.7 of 256 parts in all.
-    weights = gaussian_kernel(sigma)[int(np.ceil(GAUSSIAN_REACH * sigma)) :]
-    weights = weights[: int(np.ceil(3 * sigma)) + 1]
-    parts = weights * (256 / (2 * weights.sum() - weights[0]))
-    beyond = np.rint(np.cumsum(parts[:0:-1])[::-1])
-    side = np.trim_zeros(beyond - np.append(beyond[1:], 0), "b")
-    return np.concatenate([side[::-1], [256 - 2 * side.sum()], side]) / 256
+    # Plain numbers, for they are few. Beyond three deviations are less than 0.7 of 256 parts.
+    weights = [math.exp(-0.5 * (n / sigma) ** 2) for n in range(math.ceil(3 * sigma) + 1)]
+    part = 256 / (2 * sum(weights) - weights[0])
+    beyond, before, side = 0.0, 0, []
+    for weight in reversed(weights[1:]):
+        beyond += weight * part
+        if (rounded := round(beyond)) or side:
+            side.append(rounded - before)
+            before = rounded
+    return np.array([*side, 256 - 2 * before, *reversed(side)]) / 256
 
 
 def _along_z(values: Array, axes: str, kernel: Array) -> Array:

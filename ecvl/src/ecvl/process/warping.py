@@ -359,13 +359,13 @@ def _prepared(array: Array, nearest: bool, quick: bool) -> tuple[Array, Any]:
 
 def _value(fill: Any, source: np.dtype[Any], dtype: np.dtype[Any], nearest: bool) -> Any:
     """Return a fill in the type that a source was prepared in."""
-    from ecvl.process.pull import in_type
+    from ecvl.process.pull import number_in_type
 
     if nearest:
-        return in_type(np.array(fill), dtype).view(source)
+        return number_in_type(fill, dtype).view(source)
     if source == dtype or source.kind == "f":
-        return in_type(np.array(fill), source)
-    return in_type(np.array(fill), dtype).view(source) ^ SIGN_BIT[dtype.itemsize]
+        return number_in_type(fill, source)
+    return number_in_type(fill, dtype).view(source) ^ SIGN_BIT[dtype.itemsize]
 
 
 def _outside(matrix: Affine, old: tuple[int, int], new: tuple[int, ...]) -> Array | None:
