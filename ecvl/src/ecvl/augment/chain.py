@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecvl.affines import ORTHOGONAL_TOLERANCE, Affine, non_orthogonality
 from ecvl.errors import GeometryError
-from ecvl.grids import SAME, Grid, Recount, recount_matrix, recounted_twice
+from ecvl.grids import Grid, Recount, recount_matrix, recounted_twice
 from ecvl.image import Image
 from ecvl.process.fields import Bend, Field, composed
 from ecvl.process.pull import Fill, pull, recounted
@@ -33,30 +33,20 @@ class Chain:
         shape: the sizes z, y, x after all moves so far.
     """
 
-    __slots__ = (
-        "_fills",
-        "_given",
-        "_grid",
-        "_stages",
-        "bends",
-        "images",
-        "shape",
-        "spatial_axes",
-    )
+    bends: tuple[Bend, ...] = ()
+    _stages: tuple[Stage, ...] = ()
+    _fills: tuple[Fill, ...] = ()
+    _grid: Grid | None = None
 
     def __init__(self, images: list[Image]) -> None:
         # The range is settled once: what is filled in or rounded on the way must not move it.
         self.images = [image.settled() for image in images]
-        self.bends: list[Bend] = []
         self._given = first = images[0]
         self.spatial_axes = first.spatial_axes
         for image in images:
             if "z" not in image.axes:
                 self.spatial_axes = "yx"
         self.shape: Sizes = first.grid_shape
-        self._grid: Grid | None = None
-        self._stages: list[Stage] = []
-        self._fills: list[Fill] = []
 
     @property
     def grid(self) -> Grid:
@@ -88,8 +78,8 @@ class Chain:
         if fills:
             if self._fills and fills[0] not in self._fills:
                 self.carry_out()
-            self._fills = [*fills]
-        self._stages.append(stage)
+            self._fills = fills
+        self._stages += (stage,)
         self._grid = None
         if shape is not None:
             self.shape = shape
@@ -108,11 +98,11 @@ class Chain:
             grid = self.grid
             way = composed(_matrices(stages), grid.shape)
             if way.field is not None:
-                self.bends.append(Bend(self.images[0].grid, grid, way))
+                self.bends += (Bend(self.images[0].grid, grid, way),)
             self.images = [
                 pull(image, grid, way.matrix, fill, field=way.field) for image in self.images
             ]
-        self._stages, self._fills, self._grid = [], [], None
+        self._stages, self._fills, self._grid = (), (), None
 
     def find(self, values: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64] | None:
         """Return where a voxel of the first labels stands now, as x, y, z.
@@ -138,13 +128,15 @@ class Chain:
         return np.asarray(composed(_matrices(self._stages), self.shape).sources([here])[0])
 
 
-def _one_recount(stages: list[Stage]) -> Recount | None:
+def _one_recount(stages: tuple[Stage, ...]) -> Recount | None:
     """Return stages as one, if each of them moves whole voxels."""
-    result = SAME
-    for number, stage in enumerate(stages):
+    result = stages[0]
+    if not isinstance(result, tuple):
+        return None
+    for stage in stages[1:]:
         if not isinstance(stage, tuple):
             return None
-        result = recounted_twice(result, stage) if number else stage
+        result = recounted_twice(result, stage)
     return result
 
 
@@ -152,5 +144,5 @@ def _matrix(stage: Affine | Recount) -> Affine:
     return recount_matrix(stage) if isinstance(stage, tuple) else stage
 
 
-def _matrices(stages: list[Stage]) -> list[Affine | Field]:
+def _matrices(stages: tuple[Stage, ...]) -> list[Affine | Field]:
     return [stage if isinstance(stage, Field) else _matrix(stage) for stage in stages]

@@ -9,6 +9,7 @@ shifts move the content towards higher indices, and positive angles turn x towar
 screen, where y runs down), y towards z, and z towards x.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -191,6 +192,7 @@ class Transpose(IndexOperation):
         return Drawn(((i, 1, 0), (j, 1, 0), (k, 1, 0)), {"axes": self.axes}, (z, y, x))
 
 
+@functools.lru_cache(maxsize=256)
 def reversal(axes: str, shape: Sizes) -> Recount:
     """Return the recount that reverses axes of a grid of sizes z, y, x.
 

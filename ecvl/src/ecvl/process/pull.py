@@ -37,6 +37,7 @@ LEAST_FOR_CUBIC = 4
 QUICK_SIZE = 1 << 12
 WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}
 TAKEN = "BbHhifd"
+WHOLE = slice(None)
 # A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
 MOST_VOXELS = 1 << 32
 
@@ -182,6 +183,20 @@ def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return rounded.astype(dtype)
 
 
+def number_in_type(value: float, dtype: np.dtype[Any]) -> Any:
+    """Return what `in_type` makes of one number, quickly.
+
+    Example:
+        >>> import numpy as np
+        >>> number_in_type(300.2, np.dtype(np.uint8))
+        np.uint8(255)
+    """
+    if dtype.kind == "f":
+        return dtype.type(value)
+    limits = np.iinfo(dtype)
+    return dtype.type(round(max(min(value, limits.max), limits.min)))
+
+
 def working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     """Return the float type that arithmetic on a data type is done in.
 
@@ -229,13 +244,20 @@ def _recounted(
     image: Image, shape: tuple[int, int, int], recount: Recount, fill: Fill
 ) -> NDArray[Any]:
     """Copy voxels; the sizes are z, y, x."""
-    array, cuts, swapped = image.array, [slice(None)] * image.ndim, False
+    array, swapped = image.array, False
+    sizes = array.shape
+    cuts = [WHOLE] * len(sizes)
     for old, at in _places(image.axes):
         new, step, start = recount[old]
-        last, have = start + step * (shape[2 - new] - 1), array.shape[at]
-        if not (0 <= start < have and 0 <= last < have):
+        end = start + step * shape[2 - new]
+        if step > 0:
+            inside = start >= 0 and end <= sizes[at]
+            cuts[at] = slice(start, end)
+        else:
+            inside = start < sizes[at] and end >= -1
+            cuts[at] = slice(start, end if end >= 0 else None, -1)
+        if not inside:
             return _reaching_out(image, shape, recount, _filling(image, fill))
-        cuts[at] = slice(start, last + step if last + step >= 0 else None, step)
         if new != old:
             swapped = True
     moved = array[tuple(cuts)]
@@ -265,7 +287,7 @@ def _reaching_out(
     if fill == "edge" and moved.size:
         widths = [(b, n - b - m) for b, n, m in zip(before, sizes, moved.shape, strict=True)]
         return np.pad(moved, widths, mode="edge")
-    value = array.flat[0] if fill == "edge" else in_type(np.array(fill), image.dtype)
+    value = array.flat[0] if fill == "edge" else number_in_type(fill, image.dtype)
     result = np.full(sizes, value, dtype=image.dtype)
     into = tuple(slice(b, b + m) for b, m in zip(before, moved.shape, strict=True))
     result[into] = moved
