@@ -41,7 +41,8 @@ ADD, MULTIPLY, DIVIDE, SUBTRACT = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5
 SQUARE_ROOT = 0x25
 OPERATIONS = {ast.Add: ADD, ast.Sub: SUBTRACT, ast.Mult: MULTIPLY, ast.Div: DIVIDE}
 SECOND = 2
-BLOCK = 1 << 15
+BLOCK = 1 << 17
+"""Elements of a block: they fit the cache, and their kernels take longer than calling them."""
 MOST_BLOCKS = 256
 FEWEST = 1 << 14
 """Elements below which calling oneDNN costs more than it saves."""
@@ -156,7 +157,7 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
         raise Refused("a type other than float32")
     if flags - scalars or (compiler.choice and compiler.choice[1] in scalars):
         raise Refused("a choice for each element")
-    block = max(BLOCK, -(-output.count // MOST_BLOCKS))
+    block = _block(output.count, backend.threads.count)
     sizes = {min(block, output.count), output.count % block} - {0}
     kernels = {size: [_kernel(backend, c, scalars, size) for c in compiler.chains]
                for size in sizes}  # fmt: skip
@@ -209,6 +210,14 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
     wide = tuple(i for i in range(len(values)) if i not in scalars)
     return Offer("chains", bind, workspace=count.used, overwrites={0: wide},
                  arrangements=alike(node))  # fmt: skip
+
+
+def _block(count: int, threads: int) -> int:
+    """The elements of a block, of which each thread has as many."""
+    blocks = min(-(-count // BLOCK), MOST_BLOCKS)
+    if count >= 2 * FEWEST * threads:
+        blocks = -(-blocks // threads) * threads
+    return -(-count // (16 * blocks)) * 16
 
 
 def _flat(x: Array) -> Array:
