@@ -1,6 +1,6 @@
 """The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
 
-from eddl.backends.onednn import convolution, linear, normalization, pooling, resampling
+from eddl.backends.onednn import convolution, linear, normalization, pooling, reduction, resampling
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
 
@@ -15,5 +15,6 @@ __all__ = [
     "load",
     "normalization",
     "pooling",
+    "reduction",
     "resampling",
 ]

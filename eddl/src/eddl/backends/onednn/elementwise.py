@@ -175,8 +175,8 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
     plan(count)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        flat = [_flat(x) for x in inputs]
-        result = _flat(outputs[0])
+        flat = [flattened(x) for x in inputs]
+        result = flattened(outputs[0])
         places = plan(Workspace(workspace))
         starts = range(0, result.size, block)
         tasks = []
@@ -220,7 +220,7 @@ def _block(count: int, threads: int) -> int:
     return -(-count // (16 * blocks)) * 16
 
 
-def _flat(x: Array) -> Array:
+def flattened(x: Array) -> Array:
     """The elements in the order of memory; all operands of one formula lie alike."""
     if not x.flags.c_contiguous:
         order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
