@@ -1,6 +1,14 @@
 """The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
 
-from eddl.backends.onednn import convolution, linear, normalization, pooling, reduction, resampling
+from eddl.backends.onednn import (
+    activations,
+    convolution,
+    linear,
+    normalization,
+    pooling,
+    reduction,
+    resampling,
+)
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
 
@@ -9,6 +17,7 @@ __all__ = [
     "Library",
     "OneDnnBackend",
     "Refused",
+    "activations",
     "convolution",
     "find",
     "linear",
