@@ -188,6 +188,12 @@ class Setup:
                 self._state.scale = LossScale()
         return self._state
 
+    @property
+    def kernels(self) -> dict[str, dict[str, int]]:
+        """The kernels that training uses, as far as it is compiled, by program."""
+        steps = [one.step for (training, *_), one in self._passes.items() if training]
+        return {name: kernels for step in steps for name, kernels in step.kernels.items()}
+
     def forget_programs(self) -> None:
         """Compile anew at the next call."""
         self._passes = {}

@@ -234,6 +234,13 @@ class Step:
         return found
 
     @property
+    def kernels(self) -> dict[str, dict[str, int]]:
+        """The kernels of each compiled program, by the types of its inputs."""
+        programs = {", ".join(map(repr, types)): p for types, p in self._programs.items()}
+        programs |= {"update": self._update_program} if self._update_program is not None else {}
+        return {name: p.kernels for name, p in programs.items() if isinstance(p, Program)}
+
+    @property
     def inputs(self) -> tuple[Value, ...]:
         """What arrays are given for."""
         return self._graph.inputs
