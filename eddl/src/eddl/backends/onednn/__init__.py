@@ -1,6 +1,6 @@
 """The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
 
-from eddl.backends.onednn import convolution, linear, normalization, pooling, resampling
+from eddl.backends.onednn import convolution, joining, linear, normalization, pooling, resampling
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
 
@@ -11,6 +11,7 @@ __all__ = [
     "Refused",
     "convolution",
     "find",
+    "joining",
     "linear",
     "load",
     "normalization",
