@@ -95,12 +95,15 @@ def test_bits_depend_neither_on_the_run_nor_on_the_threads(monkeypatch):
             np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("last", ["Relu", "PRelu"])
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
-def test_what_follows_is_done_in_the_same_pass(monkeypatch, operator):
+def test_what_follows_is_done_in_the_same_pass(monkeypatch, operator, last):
     small_parts(monkeypatch)
-    inputs, arrays = data((1, 16, 9, 7, 8), (16, 16, 3, 3, 3), (16,), (1, 16, 9, 7, 8))
+    inputs, arrays = data((1, 16, 9, 7, 8), (16, 16, 3, 3, 3), (16,), (1, 16, 9, 7, 8),
+                          (16, 1, 1, 1))  # fmt: skip
     y = apply(operator, *inputs[:3], pads=(1,) * 6) + inputs[3]
-    names = check(inputs, [apply("Relu", y)], arrays)
+    y = apply(last, y, *inputs[4:]) if last == "PRelu" else apply(last, y)
+    names = check(inputs, [y], arrays)
     assert [name for name in names if not name.startswith("reorder")] == [
         name for name in names if name.startswith("tiles")
     ]

@@ -108,8 +108,8 @@ def offer(
 
     `source` and `target` are the spatial sizes of what is read and made (for "weights": of the data
     and the results' gradient); `weights` the sizes of the weights. Inputs are data and weights, or
-    data and gradient. `followers` are done in the same pass: "Bias", "Add", whose other operand is
-    the last input, and "Relu".
+    data and gradient, and then what the `followers` take that are done in the same pass: "Bias",
+    "Add" and "PRelu" something each, "Relu" nothing.
     """
     turned = kind == "data"
     channels, filters = weights[:2] if turned else weights[1::-1]
@@ -125,7 +125,11 @@ def offer(
         arrangement = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (PLAIN,))
     else:
         bind = partial(work.bind, followers=followers)
-        given = [{"Bias": None, "Add": CHANNELS_LAST}[f] for f in followers if f != "Relu"]
+        given = [
+            {"Bias": None, "Add": CHANNELS_LAST, "PRelu": PLAIN}[f]
+            for f in followers
+            if f != "Relu"
+        ]
         arrangement = Arrangement((CHANNELS_LAST, PLAIN, *given), (CHANNELS_LAST,))
     return Offer(f"tiles {line.kernel.implementation}", bind, workspace=count.used,
                  arrangements=(arrangement,))  # fmt: skip
@@ -207,8 +211,9 @@ class _Work:
         x, y = _lines(inputs[0]), _lines(outputs[0])
         others = iter(inputs[2:])
         given = {f: next(others) for f in followers if f != "Relu"}
-        bias, addend = given.get("Bias"), given.get("Add")
-        end = _End(y, bias, None if addend is None else _lines(addend), "Relu" in followers)
+        addend = _lines(given["Add"]) if "Add" in given else None
+        slopes = given["PRelu"].reshape(-1) if "PRelu" in given else None
+        end = _End(y, given.get("Bias"), addend, slopes, "Relu" in followers)
         places = np.einsum("pi,qj->pqij", self.outer, self.inner)
         places = np.ascontiguousarray(places.reshape(*places.shape[:2], -1))
         rounds = [team.share(self._packed(inputs[1], m.weights))]
@@ -312,7 +317,8 @@ class _Work:
         for u, (sample, tile) in enumerate(group):
             rows, matrix = self.shape.outer.writes(tile)
             goal = end.lines[sample, rows].reshape(rows.stop - rows.start, -1)
-            calls = _product(matrix, source[:, u].reshape(len(source), -1), goal, filters)
+            products = source[:, u].reshape(len(source), -1)
+            calls = _product(matrix, products, goal, filters)
             for call, (first, last) in zip(calls, _blocks(goal.shape[1], filters), strict=True):
                 made = [call]
                 part = goal[:, first:last]
@@ -322,6 +328,15 @@ class _Work:
                 if end.addend is not None:
                     other = end.addend[sample, rows].reshape(goal.shape)[:, first:last]
                     made.append(partial(np.add, part, other, out=part))
+                if end.slopes is not None:
+                    spare = products[: len(part), first:last]  # nobody reads it any more
+                    each = spare.reshape(len(part), -1, filters)
+                    made += [
+                        partial(np.minimum, part, np.float32(0), out=spare),
+                        partial(np.multiply, each, end.slopes, out=each),
+                        partial(np.maximum, part, np.float32(0), out=part),
+                        partial(np.add, part, spare, out=part),
+                    ]
                 if end.relu:
                     made.append(partial(np.maximum, part, np.float32(0), out=part))
                 yield in_turn(made)
@@ -334,6 +349,7 @@ class _End:
     lines: Array
     bias: Array | None
     addend: Array | None
+    slopes: Array | None
     relu: bool
 
 
