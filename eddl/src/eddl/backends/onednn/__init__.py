@@ -3,6 +3,7 @@
 from eddl.backends.onednn import (
     activations,
     convolution,
+    joining,
     linear,
     normalization,
     pooling,
@@ -20,6 +21,7 @@ __all__ = [
     "activations",
     "convolution",
     "find",
+    "joining",
     "linear",
     "load",
     "normalization",
