@@ -111,14 +111,12 @@ class RicianNoise(Intensity):
         """Return the noisy image."""
         low, high = image.value_range
         kind = working_type(image.dtype)
-        deviation = np.float32(amounts["deviation"] * (high - low))
+        deviation = amounts["deviation"] * (high - low)
         first, second = Source(rng), Source(rng)
         result = np.empty_like(image.array)
         flat, out = image.array.reshape(-1), result.reshape(-1)
-        pairs = zip(first.normals(flat.size), second.normals(flat.size), strict=True)
-        for (place, real), (_, imaginary) in pairs:
-            real *= deviation
-            imaginary *= deviation
+        parts = (source.normals(flat.size, deviation) for source in (first, second))
+        for (place, real), (_, imaginary) in zip(*parts, strict=True):
             signal = flat[place].astype(kind)
             signal -= kind(low)
             signal += real

@@ -18,6 +18,12 @@ from ecvl.augment.randoms import blocks
 from ecvl.image import Image
 from ecvl.process.pull import in_type, working_type
 
+# Values that are worked on at once where there is little to do for each.
+LINE_BLOCK = 1 << 17
+# What a line must be for its ends to be looked for, and how many roundings are tried.
+LEAST_SLOPE = 1e-3
+MOST_STEPS = 8
+
 
 @dataclass(frozen=True)
 class Curve(Intensity):
@@ -94,16 +100,48 @@ def _on_line(
     width, kind = high - low, array.dtype.type
     offset = low * (1 - factor) + summand * width
     first, last = (min(max(low + width * end, low), high) for end in (summand, factor + summand))
-    result = np.empty(array.shape, array.dtype)
-    values, out = array.reshape(-1), result.reshape(-1)
-    for place in blocks(values.size):
-        source = values[place]
+
+    def line(values: Any) -> Any:
         if factor != 1:
-            source = np.multiply(source, kind(factor), out=out[place])
+            values *= kind(factor)
         if offset:
-            source = np.add(source, kind(offset), out=out[place])
-        np.clip(source, first, last, out=out[place])
+            values += kind(offset)
+        return values
+
+    result = np.empty(array.shape, array.dtype)
+    source, out = array.reshape(-1), result.reshape(-1)
+    ends = _leading_to((first, last), line, factor, offset, kind)
+    for place in blocks(source.size, LINE_BLOCK):
+        if ends is None:
+            out[place] = source[place]
+            values = line(out[place])
+            values.clip(first, last, out=values)
+        else:
+            line(source[place].clip(*ends, out=out[place]))
     return result
+
+
+def _leading_to(
+    ends: tuple[float, float], line: Any, factor: float, offset: float, kind: Any
+) -> tuple[Any, Any] | None:
+    """Return the outermost values that a line takes between two ends, if rounding allows it.
+
+    To cut off there, before the line, is a look at the memory less.
+    """
+    if factor < LEAST_SLOPE:
+        return None
+    found = []
+    for end, inwards in zip(ends, (np.inf, -np.inf), strict=True):
+        value = kind((end - offset) / factor)
+        for _ in range(MOST_STEPS):
+            reached = line(kind(value))
+            if reached >= ends[0] if inwards > 0 else reached <= ends[1]:
+                break
+            value = np.nextafter(value, kind(inwards))
+        else:
+            return None
+        found.append(value)
+    return found[0], found[1]
 
 
 def _mean(array: NDArray[Any]) -> float:
@@ -381,4 +419,11 @@ class GammaContrast(Curve):
 
     def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
         """Return the bent values."""
-        return np.power(unit, unit.dtype.type(amount), out=unit)
+        if not amount:
+            unit.fill(1)
+            return unit
+        # NumPy's power is slow where there are zeros, of which medical images are full.
+        with np.errstate(divide="ignore"):
+            np.log(unit, out=unit)
+        unit *= unit.dtype.type(amount)
+        return np.exp(unit, out=unit)

@@ -123,20 +123,22 @@ class Source:
         """Return numbers between 0 and 1."""
         return _open_uniform(self.words(-(-count // 2)).view(np.uint32)[:count])
 
-    def normals(self, count: int) -> Iterator[tuple[slice, Floats]]:
-        """Give standard normal numbers, block by block (Box and Muller 1958)."""
+    def normals(self, count: int, deviation: float = 1.0) -> Iterator[tuple[slice, Floats]]:
+        """Give normal numbers of a standard deviation, block by block (Box and Muller 1958)."""
         for place in blocks(count):
             size = place.stop - place.start
             pairs = -(-size // 2)
             words = self.words(pairs).view(np.uint32)
             radius, turn = _open_uniform(words[:pairs]), words[pairs:].astype(np.float32)
             np.log(radius, out=radius)
-            radius *= np.float32(-2)
+            radius *= np.float32(-2 * deviation**2)
             np.sqrt(radius, out=radius)
             turn *= np.float32(2 * np.pi * 2.0**-32)
             values = np.empty(2 * pairs, np.float32)
-            np.multiply(radius, np.cos(turn), out=values[:pairs])
-            np.multiply(radius, np.sin(turn), out=values[pairs:])
+            np.cos(turn, out=values[:pairs])
+            np.sin(turn, out=values[pairs:])
+            values[:pairs] *= radius
+            values[pairs:] *= radius
             yield place, values[:size]
 
     def laplaces(self, count: int) -> Iterator[tuple[slice, Floats]]:
