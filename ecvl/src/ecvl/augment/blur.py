@@ -163,7 +163,8 @@ def whole_kernel(sigma: float) -> NDArray[np.float64]:
     # Plain numbers, for they are few. Beyond three deviations are less than 0.7 of 256 parts.
     weights = [math.exp(-0.5 * (n / sigma) ** 2) for n in range(math.ceil(3 * sigma) + 1)]
     part = 256 / (2 * sum(weights) - weights[0])
-    beyond, before, side = 0.0, 0, []
+    side: list[int] = []
+    beyond, before = 0.0, 0
     for weight in reversed(weights[1:]):
         beyond += weight * part
         if (rounded := round(beyond)) or side:

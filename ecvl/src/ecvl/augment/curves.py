@@ -234,7 +234,7 @@ def _units(code: str, low: float, high: float) -> NDArray[np.float32]:
     unit = np.clip(patterns, low, high, dtype=np.float32)
     unit -= np.float32(low)
     unit *= np.float32(1 / (high - low))
-    return unit
+    return np.asarray(unit)
 
 
 _LIMITS = {
@@ -382,6 +382,11 @@ class Invert(Curve):
 
     p: float = 0.5
 
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
     def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
         """Return nothing: there is nothing to draw."""
         return {}
@@ -389,8 +394,9 @@ class Invert(Curve):
     def apply(self, image: Image, amounts: Amounts, rng: np.random.Generator) -> Image:
         """Return the image turned over."""
         low, high = image.value_range
-        if image.dtype.kind == "u" and (low, high) == (0, np.iinfo(image.dtype).max):
-            return image.with_array(np.invert(image.array))
+        array = image.array
+        if array.dtype.kind == "u" and not low and high == (1 << 8 * array.itemsize) - 1:
+            return image.with_array(np.invert(array))
         return image.with_array(curved(image.array, low, high, lambda unit: 1 - unit))
 
 
