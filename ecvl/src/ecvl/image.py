@@ -136,7 +136,7 @@ class Image(Placed):
         """The (low, high) that intensity operations work over."""
         if self._given_range is not None:
             return self._given_range
-        if self.dtype == np.uint8 and self._kind == "image":
+        if self._array.dtype.char == "B" and self._kind == "image":
             return 0.0, 255.0
         if self._own_range is None:
             self._own_range = _measured_range(self._array)
@@ -151,7 +151,7 @@ class Image(Placed):
             >>> image.with_array(image.array * 2).value_range
             (3.0, 4.0)
         """
-        if self._given_range is not None or self._kind != "image" or self.dtype == np.uint8:
+        if self._given_range or self._kind != "image" or self._array.dtype.char == "B":
             return self
         return self.with_array(self._array, value_range=self.value_range)
 

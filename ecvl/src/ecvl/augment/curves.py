@@ -66,15 +66,20 @@ class Curve(Intensity):
         mean = 0.0
         if self.needs_mean:
             mean = (_mean(image.array) - low) / (high - low)
+        array = image.array
         if not isinstance(amount, list):
-            line = self.line(amount, mean)
-            if line is not None and image.dtype == np.uint8 and line[0] == 1 and high - low == 255:
-                return image.with_array(_shifted(image.array, round(255 * line[1])))
-            if line is not None and image.dtype in (np.float32, np.float64):
-                return image.with_array(_on_line(image.array, low, high, *line))
-            return image.with_array(
-                curved(image.array, low, high, lambda unit: self.curve(unit, amount, mean))
-            )
+            line, code = self.line(amount, mean), array.dtype.char
+            if line is None:
+                changed = curved(array, low, high, lambda unit: self.curve(unit, amount, mean))
+            elif code == "B" and line[0] == 1 and high - low == 255:
+                changed = _shifted(array, round(255 * line[1]))
+            elif code in "Bb":
+                changed = looked_up(array, _line_table(array.dtype, low, high, *line))
+            elif code in "fd":
+                changed = _on_line(array, low, high, *line)
+            else:
+                changed = curved(array, low, high, lambda unit: self.curve(unit, amount, mean))
+            return image.with_array(changed)
         result = np.empty_like(image.array)
         for place, one in zip(channel_places(image), amount, strict=False):
             result[place] = curved(
@@ -93,13 +98,35 @@ def _shifted(array: NDArray[np.uint8], levels: int) -> NDArray[Any]:
     return np.asarray(function(array.reshape(1, -1), min(abs(levels), 255))).reshape(array.shape)
 
 
+def _ends(low: float, high: float, factor: float, summand: float) -> tuple[float, float, float]:
+    """Return what a line adds to values times the factor, and where it takes a range's ends."""
+    width = high - low
+    first, last = low + width * summand, low + width * (factor + summand)
+    offset = low * (1 - factor) + summand * width
+    return offset, min(max(first, low), high), min(max(last, low), high)
+
+
+def _line_table(
+    dtype: np.dtype[Any], low: float, high: float, factor: float, summand: float
+) -> NDArray[Any]:
+    """Return what a rising line makes of every value of 8 bits, by bit pattern."""
+    import cv2
+
+    offset, first, last = _ends(low, high, factor, summand)
+    values = _every_value(dtype.str)
+    if dtype.char == "B" and not low and high == 255:
+        return np.asarray(cv2.addWeighted(values, factor, values, 0, offset)).reshape(-1)
+    line = values * np.float32(factor)
+    line += np.float32(offset)
+    return _finished(line, first, last, dtype)
+
+
 def _on_line(
     array: NDArray[Any], low: float, high: float, factor: float, summand: float
 ) -> NDArray[Any]:
     """Return `curved` of a rising line: cutting off before it is cutting off where its ends go."""
-    width, kind = high - low, array.dtype.type
-    offset = low * (1 - factor) + summand * width
-    first, last = (min(max(low + width * end, low), high) for end in (summand, factor + summand))
+    kind = array.dtype.type
+    offset, first, last = _ends(low, high, factor, summand)
 
     def line(values: Any) -> Any:
         if factor != 1:
@@ -189,14 +216,15 @@ def looked_up(array: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
     """
     import cv2
 
-    values, words = np.ascontiguousarray(array), np.ascontiguousarray(table)
-    bits = np.dtype(f"u{array.dtype.itemsize}")
     if array.dtype.itemsize == 1 and (translate := _translate()) is not None:
+        values = np.ascontiguousarray(array)
         result = np.empty(values.shape, values.dtype)
-        whole, out = values.reshape(-1).view(bits), result.reshape(-1).view(bits)
-        translate(whole.data, words.view(bits).data, out=out.data)
+        whole, out = values.reshape(-1), result.reshape(-1)
+        translate(whole.data, np.ascontiguousarray(table).data, out=out.data)
         return result
-    found = np.asarray(cv2.LUT(values.view(bits).reshape(1, -1), words.view(bits).reshape(1, -1)))
+    bits = np.dtype(f"u{array.dtype.itemsize}")
+    words = np.ascontiguousarray(table).view(bits).reshape(1, -1)
+    found = np.asarray(cv2.LUT(np.ascontiguousarray(array).view(bits).reshape(1, -1), words))
     return found.view(array.dtype).reshape(array.shape)
 
 
@@ -219,14 +247,25 @@ def _table(
     unit = curve(_units(dtype.str, low, high).copy())
     unit *= np.float32(high - low)
     unit += np.float32(low)
+    return _finished(unit, low, high, dtype)
+
+
+def _finished(values: Floats, low: float, high: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values in a whole-number type, cut off at a range; they are overwritten."""
     least, most = _LIMITS[dtype.str]
     # These, unlike others, let no NaN through.
-    np.fmax(unit, max(low, least), out=unit)
-    np.fmin(unit, min(high, most), out=unit)
-    return np.rint(unit, out=unit).astype(dtype)
+    np.fmax(values, max(low, least), out=values)
+    np.fmin(values, min(high, most), out=values)
+    return np.rint(values, out=values).astype(dtype)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache
+def _every_value(code: str) -> NDArray[Any]:
+    """Return every value of a type of 8 bits, by bit pattern."""
+    return np.arange(256, dtype=np.uint8).view(code)
+
+
+@functools.lru_cache(maxsize=8)
 def _units(code: str, low: float, high: float) -> NDArray[np.float32]:
     """Return every value of a type by bit pattern, on the scale of a curve."""
     dtype = np.dtype(code)
@@ -425,9 +464,8 @@ class GammaContrast(Curve):
 
     def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
         """Return the bent values."""
-        if not amount:
-            unit.fill(1)
-            return unit
+        if not amount or unit.size <= 256:
+            return np.power(unit, unit.dtype.type(amount), out=unit)
         # NumPy's power is slow where there are zeros, of which medical images are full.
         with np.errstate(divide="ignore"):
             np.log(unit, out=unit)
