@@ -212,6 +212,7 @@ class Model:
         ema: float | None = None,
         nonfinite: str = "skip",
         precision: str = "float32",
+        memory: str | int = "fast",
     ) -> None:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
 
@@ -235,6 +236,13 @@ class Model:
         first time, or "raise". `precision` "float16" trains with products in half precision,
         parameters in float32 and a loss scale; evaluating and predicting stay float32.
 
+        `memory`, what a training step may hold: "fast" keeps every value from its first to its last
+        use; "low" gives up what can be computed again, as far as that costs about a quarter of the
+        step's work; a budget such as "4GiB", "500MB" or a number of bytes is met with as little of
+        that as it takes. Results are the same to the bit. A budget is for `memory_plan(...).total`;
+        the first step raises `MemoryLimitError` with the least that can be done where it cannot be
+        met.
+
         Raises `GradientError`, naming node, operator and path, where the parameters' gradients
         would have to flow through an operator that has none.
         """
@@ -243,8 +251,8 @@ class Model:
         check_differentiable(learned, self.parameters)
         slabs = self._slabs if device == self._device else Slabs(backend(device))
         choices = Choices(rates, regularizers, constraints, clip_norm, clip_value, ema, nonfinite)
-        setup = Setup(self, optimizer, heads, choices, accumulate, precision, slabs, self._seed,
-                      self._max_bytes)  # fmt: skip
+        setup = Setup(self, optimizer, heads, choices, accumulate, precision, memory, slabs,
+                      self._seed, self._max_bytes)  # fmt: skip
         self._slabs, self._device = slabs, device
         self._heads, self._setup, self._predict = heads, setup, None
 
@@ -391,6 +399,11 @@ class Model:
     def device(self) -> str:
         """The device that `build` chose."""
         return self._device
+
+    @property
+    def memory(self) -> str | int:
+        """What `build` allowed a training step to hold: "fast", "low" or bytes."""
+        return "fast" if self._setup is None else self._setup.memory
 
     def summary(self, *shapes: Sequence[int]) -> str:
         """A table of the nodes with output types and parameters, and, for `shapes` (one a model
