@@ -155,7 +155,8 @@ def compile_graph(
             max_slab=backend.max_slab,
         )
 
-    plan = recompute(calls, layouts, living, planned, memory)
+    keeps = infers and memory == "fast"
+    plan = planned(calls, layouts) if keeps else recompute(calls, layouts, living, planned, memory)
     return Program(
         final,
         plan,

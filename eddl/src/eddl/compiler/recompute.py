@@ -31,8 +31,10 @@ FLOPS_PER_BYTE = 16
 """What a processor computes while it moves a byte: costs are in bytes moved."""
 OVERHEAD = 1 << 17
 """What a call costs besides."""
-SLOWEST = 0.25
-"""The share of a step's work that `memory="low"` may spend again."""
+SHARES = {"fast": 0.025, "low": 0.25}
+"""The share of a step's work that each mode may spend again."""
+SMALL = 1 << 26
+"""The bytes up to which "fast" keeps everything."""
 STEP = 0.02
 """The share of the peak that is given up before lives are looked at anew."""
 PATIENCE = 12
@@ -59,14 +61,15 @@ def recompute(
     memory: str | Budget,
 ) -> Plan:
     """The plan of the calls and of those made again. `lives` gives a plan without places and
-    `planned` one with them; `memory` is "fast" (nothing is made again), "low" (the least memory
-    that little time buys) or a budget."""
-    if memory == "fast":
+    `planned` one with them; `memory` is "fast" (made again is what costs next to nothing), "low"
+    (the least memory that little time buys) or a budget, which is met in as little time as can be.
+    """
+    if memory == "fast" and lives(calls, layouts).peak <= SMALL:
         return planned(calls, layouts)
     search = _Search(calls, layouts, lives)
     if not isinstance(memory, Budget):
-        search.descend(0, SLOWEST * search.work)
-        return search.plan(0, planned)
+        search.descend(0, SHARES[memory] * search.work)
+        return search.plan(0, planned, trials=0 if memory == "fast" else TRIALS)
     free = memory.total - memory.taken
     target = free if memory.beside <= free else 0
     while True:
@@ -164,20 +167,20 @@ class _Search:
                 break
         self._splits = best
 
-    def plan(self, target: int, planned: Lives) -> Plan:
+    def plan(self, target: int, planned: Lives, trials: int = TRIALS) -> Plan:
         """The plan of what was found, without what is not needed for it."""
-        self._mend(target)
+        self._mend(target, trials)
         order = self.order()
         plan = planned(order.calls, self.layouts)
         plan.again = self._again(order) / self.work
         return plan
 
-    def _mend(self, target: int) -> None:
+    def _mend(self, target: int, trials: int) -> None:
         """Leave out splits without which the peak is no higher, the dearest first."""
         highest = max(target, self._peak())
         pairs = [(index, at) for index, found in self._splits.items() for at in found]
         pairs.sort(key=lambda pair: -self._costs[pair[0]])
-        for index, at in pairs[:TRIALS]:
+        for index, at in pairs[:trials]:
             self._splits[index].remove(at)
             if self._peak() > highest:
                 insort(self._splits[index], at)
