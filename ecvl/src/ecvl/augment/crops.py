@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ecvl.augment.spatial import Drawn, IndexOperation, Scene
+from ecvl.augment.chain import Chain, Sizes
+from ecvl.augment.spatial import Drawn, IndexOperation
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.process.pull import Fill
 
@@ -20,11 +21,11 @@ Size = int | tuple[int, ...]
 class CutOut(IndexOperation):
     """What the crops have in common."""
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return where the part begins along z, y and x, for axes longer than the part."""
         raise NotImplementedError
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the part."""
         size: Any = getattr(self, "size", None)
         sizes: tuple[int, ...] = (size, size) if isinstance(size, int) else size
@@ -33,17 +34,17 @@ class CutOut(IndexOperation):
                 f"{type(self).__name__} cuts out {sizes!r}, received an image with axes "
                 f"{scene.spatial_axes!r}"
             )
-        z, y, x = (*scene.grid.shape[: 3 - len(sizes)], *sizes)
-        begins = self.place(rng, scene, (z, y, x))
-        starts = [
-            begin if have >= want else -((want - have) // 2)
-            for begin, have, want in zip(begins, scene.grid.shape, (z, y, x), strict=True)
-        ]
-        matrix = np.eye(4)
-        matrix[:3, 3] = starts[::-1]
-        count = len(scene.spatial_axes)
-        padded = min(starts) < 0
-        return Drawn(matrix, {"start": starts[3 - count :]}, (z, y, x), padded)
+        have = scene.shape
+        want = z, y, x = (*have[: 3 - len(sizes)], *sizes)
+        starts = self.place(rng, scene, (z, y, x))
+        padded = z > have[0] or y > have[1] or x > have[2]
+        if padded:
+            for axis in range(3):
+                if want[axis] > have[axis]:
+                    starts[axis] = -((want[axis] - have[axis]) // 2)
+        stage = (0, 1, starts[2]), (1, 1, starts[1]), (2, 1, starts[0])
+        record = {"start": starts[3 - len(scene.spatial_axes) :]}
+        return Drawn(stage, record, (z, y, x), padded)
 
     def _check_size(self) -> None:
         size: Any = getattr(self, "size", None)
@@ -83,9 +84,10 @@ class CentreCrop(CutOut):
     def __post_init__(self) -> None:
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return the middle."""
-        return [(have - want) // 2 for have, want in zip(scene.grid.shape, size, strict=True)]
+        (depth, height, width), (z, y, x) = scene.shape, size
+        return [(depth - z) // 2, (height - y) // 2, (width - x) // 2]
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class RandomCrop(CutOut):
     def __post_init__(self) -> None:
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return any place."""
         return _anywhere(rng, scene, size)
 
@@ -153,7 +155,7 @@ class CropByLabel(CutOut):
         object.__setattr__(self, "ratio", float(self.ratio))
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return a place around a voxel of the labels."""
         anywhere = _anywhere(rng, scene, size)
         if rng.random() >= self.ratio:
@@ -164,11 +166,13 @@ class CropByLabel(CutOut):
         middle = np.rint(found[::-1]).astype(int).tolist()
         return [
             min(max(at - want // 2, 0), max(have - want, 0))
-            for at, have, want in zip(middle, scene.grid.shape, size, strict=True)
+            for at, have, want in zip(middle, scene.shape, size, strict=True)
         ]
 
 
-def _anywhere(rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+def _anywhere(rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
+    (depth, height, width), (z, y, x) = scene.shape, size
     # x first, so that a slice and a volume of one slice draw the same.
-    pairs = zip(scene.grid.shape[::-1], size[::-1], strict=True)
-    return [int(rng.random() * (max(have - want, 0) + 1)) for have, want in pairs][::-1]
+    at_x = int(rng.random() * max(width - x + 1, 1))
+    at_y = int(rng.random() * max(height - y + 1, 1))
+    return [int(rng.random() * max(depth - z + 1, 1)), at_y, at_x]

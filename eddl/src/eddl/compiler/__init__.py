@@ -1,8 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, join, differentiate, simplify, join products, lower, fuse, select kernels,
-arrange layouts, prepare, schedule, recompute, plan memory, bind: each a small function in a file of
-its own. This room knows operators and graphs and no backend.
+specialise, fold, split, join, differentiate, simplify, join products, lower, turn products, fuse,
+select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a small
+function in a file of its own. This room knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 
 from eddl.compiler.arrange import arrange
 from eddl.compiler.differentiate import check_differentiable, differentiate
+from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
 from eddl.compiler.join import join
+from eddl.compiler.keep import keep_matrices
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, lives, plan_memory
 from eddl.compiler.precision import lower_precision
@@ -39,6 +41,7 @@ from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
 from eddl.compiler.split import split, sums
+from eddl.compiler.turn import turn_products
 from eddl.errors import DynamicError
 from eddl.graph import Graph, State, Type, Value
 from eddl.ops.table import apply
@@ -51,11 +54,13 @@ __all__ = [
     "Budget",
     "Call",
     "Evaluation",
+    "Fallback",
     "Layout",
     "Offer",
     "Pattern",
     "Plan",
     "Program",
+    "Shares",
     "Slabs",
     "arrange",
     "check_differentiable",
@@ -65,6 +70,7 @@ __all__ = [
     "fuse",
     "join",
     "join_products",
+    "keep_matrices",
     "lives",
     "lower",
     "lower_precision",
@@ -76,6 +82,7 @@ __all__ = [
     "specialise",
     "split",
     "training_form",
+    "turn_products",
     "written",
 ]
 
@@ -108,13 +115,17 @@ def compile_graph(
         return Evaluation(graph, backend)
     infers = not graph.updates and not any(node.op == "Gradients" for node in static.nodes)
     if infers:
-        static = fold(static)
+        static = fold(static, pointwise=backend.accumulates)
     if backend.accumulates:
         static = split(static)
+    inlined = inlined_work(static, backend)
     whole = simplify(differentiate(join(static)))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision)))
     whole = simplify(lower(join_products(whole), backend))
+    whole = turn_products(whole, backend)
+    if infers:
+        whole = keep_matrices(whole)
     final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
@@ -166,5 +177,6 @@ def compile_graph(
         bound=targets,
         before=before,
         kept=kept,
+        inlined=inlined,
         poison=poison,
     )

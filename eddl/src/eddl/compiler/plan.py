@@ -45,7 +45,7 @@ class Plan:
     workspaces: dict[int, Buffer] = field(default_factory=dict)
     slabs: list[int] = field(default_factory=list)
     kept: int = 0
-    """The bytes of what is computed before the first run and kept."""
+    """The bytes of what is computed before the first run and kept, and of copies of inputs."""
     peak: int = 0
     """The most bytes alive at once: no plan of these calls can need less."""
     again: float = 0.0

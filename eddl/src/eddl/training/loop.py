@@ -230,7 +230,7 @@ def run_prediction(step: Step, inputs: Sequence[Any], batch_size: int) -> Any:
     if not arrays or len({len(x) for x in arrays}) != 1:
         raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
     parts = [
-        step(*(x[start : start + batch_size] for x in arrays))
+        step.compute(*(x[start : start + batch_size] for x in arrays))
         for start in range(0, max(len(arrays[0]), 1), batch_size)
     ]
     if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):

@@ -11,7 +11,13 @@ import numpy as np
 
 from eddl.compiler import Slabs, check_differentiable
 from eddl.devices import backend
-from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
+from eddl.errors import (
+    AttributeValueError,
+    DeviceError,
+    ShapeError,
+    StateError,
+    TypeMismatchError,
+)
 from eddl.graph import Graph, Input, Node, State, Value
 from eddl.losses import Loss
 from eddl.ops.table import copy_node
@@ -21,14 +27,16 @@ from eddl.training import surgery
 from eddl.training.callbacks import PeriodicCheckpoint
 from eddl.training.checkpoint import restore_weights, write_atomically
 from eddl.training.feed import listed
-from eddl.training.heads import make_heads, plain_heads
+from eddl.training.heads import Head, make_heads, plain_heads
 from eddl.training.loop import History, run_evaluation, run_prediction, run_training
 from eddl.training.names import assign_names
 from eddl.training.plot import to_svg
 from eddl.training.report import MemoryReport, memory_report, summarise
 from eddl.training.setup import Choices, Setup
+from eddl.training.shares import programs, sizes_of
 from eddl.training.step import Step
 from eddl.training.store import place
+from eddl.training.windows import run_windows
 
 Array = np.ndarray[Any, Any]
 
@@ -213,6 +221,7 @@ class Model:
         nonfinite: str = "skip",
         precision: str = "float32",
         memory: str | int = "fast",
+        fallback: bool = True,
     ) -> None:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
 
@@ -234,7 +243,10 @@ class Model:
         averages of parameters and running statistics (`averaged`). `nonfinite`, where a loss or
         gradient is not finite: "skip" the step, which leaves everything as it was and warns the
         first time, or "raise". `precision` "float16" trains with products in half precision,
-        parameters in float32 and a loss scale; evaluating and predicting stay float32.
+        parameters in float32 and a loss scale; evaluating and predicting stay float32. `fallback`,
+        whether the host may compute what the device should and cannot (`summary` lists it); with
+        False `DeviceError` names those nodes, now where the inputs' sizes are fixed, else when a
+        batch of new sizes comes.
 
         `memory`, what a training step may hold: "fast" gives up only values that cost next to
         nothing to compute again (2.5 % of the step's work, and nothing where values take less than
@@ -252,9 +264,17 @@ class Model:
         slabs = self._slabs if device == self._device else Slabs(backend(device))
         choices = Choices(rates, regularizers, constraints, clip_norm, clip_value, ema, nonfinite)
         setup = Setup(self, optimizer, heads, choices, accumulate, precision, memory, slabs,
-                      self._seed, self._max_bytes)  # fmt: skip
+                      self._seed, self._max_bytes, fallback)  # fmt: skip
+        before = self._slabs, self._device, self._heads, self._setup, self._predict
         self._slabs, self._device = slabs, device
         self._heads, self._setup, self._predict = heads, setup, None
+        sizes = None if fallback else sizes_of(self)
+        if sizes is not None:
+            try:
+                programs(self, sizes)
+            except DeviceError:
+                self._slabs, self._device, self._heads, self._setup, self._predict = before
+                raise
 
     def built(self) -> Setup:
         """What `build` made."""
@@ -267,6 +287,27 @@ class Model:
         """What the (first) loss takes: an output, or what lies beneath a final softmax."""
         trained = [head for head in self._heads if head.loss is not None]
         return (trained or self._heads)[0].logits
+
+    @property
+    def inference(self) -> Step:
+        """The step that predicts."""
+        if self._predict is None:
+            self._predict = Step(
+                self.inputs, self.predictions, training=False, device=self._device,
+                slabs=self._slabs, max_bytes=self._max_bytes,
+                fallback=self._setup is None or self._setup.fallback,
+            )  # fmt: skip
+        return self._predict
+
+    @property
+    def is_built(self) -> bool:
+        """Whether `build` said how to train."""
+        return self._setup is not None
+
+    @property
+    def heads(self) -> Sequence[Head]:
+        """What is asked of each output."""
+        return self._heads
 
     @property
     def predictions(self) -> tuple[Value, ...]:
@@ -315,12 +356,69 @@ class Model:
 
     def predict(self, *inputs: Any, batch_size: int = 32) -> Any:
         """The outputs for arrays, in batches, with the softmax the loss implies."""
-        if self._predict is None:
-            self._predict = Step(
-                self.inputs, self.predictions, training=False, device=self._device,
-                slabs=self._slabs, max_bytes=self._max_bytes,
-            )  # fmt: skip
-        return run_prediction(self._predict, inputs, batch_size)
+        return run_prediction(self.inference, inputs, batch_size)
+
+    def predict_windows(
+        self,
+        volume: Any,
+        window: int | Sequence[int] | None = None,
+        *,
+        overlap: float | Sequence[float] = 0.5,
+        blending: str = "gaussian",
+        batch_size: int = 1,
+        padding: str = "zeros",
+        mirror: Sequence[int] = (),
+        reduce: str | Callable[[Array], Array] | None = None,
+        out: Any = None,
+        progress: bool | Callable[[int, int], object] | None = None,
+    ) -> Any:
+        """What `predict` gives for windows of one large volume, blended, in bounded memory.
+
+        Parameters: `volume`, one sample [channels, space...] ([space...] where the network takes
+        one channel), an array or anything with a shape that can be sliced (`np.memmap`,
+        `ecvl.read(..., lazy=True)`), each plane of which is read once; `window`, its size along
+        each spatial axis or one for all, by default that of the network's input; `overlap`, the
+        least share of a window that the next one covers, one an axis or for all: windows are spread
+        evenly, the last one ends with the volume; `blending`, how much a window counts: "gaussian"
+        (a standard deviation of 1/8 of the window around its middle) or "constant"; `batch_size`,
+        windows computed at once; `padding`, what surrounds a volume smaller than the window:
+        "zeros" or "edge", the nearest voxel; `mirror`, spatial axes (the first is 0) along which
+        windows are also reflected, for the mean of all 2^n predictions; `reduce`, of finished
+        planes [outputs, planes, ...]: "labels" for the class of the greatest score (of one output:
+        whether it is above 0.5), so that a volume of all scores never exists, or a function that
+        gives [planes, ...] or [anything, planes, ...]; `out`, what to write to instead of a new
+        array; `progress`, whether to draw a bar (by default in a terminal), or a function of the
+        windows that are done and their number, which may raise to stop.
+
+        Returns [outputs, space...], or what `reduce` makes of that. Beside it, the input and the
+        scores of one row of windows are held (as many planes as a window), and what `predict`
+        needs.
+
+        >>> import eddl, numpy as np
+        >>> x = eddl.Input((1, None, None, None))
+        >>> net = eddl.Model(x, eddl.layers.conv(x, 2, 3))
+        >>> scan = np.zeros((40, 24, 24), "int16")
+        >>> net.predict_windows(scan, (16, 16, 16)).shape
+        (2, 40, 24, 24)
+        >>> net.predict_windows(scan, (16, 16, 16), reduce="labels").dtype
+        dtype('uint8')
+        """
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise AttributeValueError(
+                f"predict_windows: the network has {len(self.inputs)} inputs and "
+                f"{len(self.outputs)} outputs, expected one of each; join inputs as channels, and "
+                "take one output by cut(name)"
+            )
+
+        def predict(batch: Array) -> Array:
+            found: Array = self.predict(batch, batch_size=len(batch))
+            return found
+
+        return run_windows(
+            predict, self.inputs[0], volume, window, overlap=overlap, blending=blending,
+            batch_size=batch_size, padding=padding, mirror=mirror, reduce=reduce, out=out,
+            progress=progress,
+        )  # fmt: skip
 
     def train_batch(self, inputs: Any, targets: Any) -> dict[str, float]:
         """One step on one batch, in `accumulate` parts; returns its loss and metrics."""
@@ -407,7 +505,12 @@ class Model:
 
     def summary(self, *shapes: Sequence[int]) -> str:
         """A table of the nodes with output types and parameters, and, for `shapes` (one a model
-        input, with the batch axis), with sizes and arithmetic."""
+        input, with the batch axis), with sizes and arithmetic.
+
+        For these shapes, or one sample where the inputs' sizes are fixed, it counts the calls that
+        the device makes for inference and, once the model is built, for training, and names each
+        fallback with its reason: work of the device that is left to the host.
+        """
         return summarise(self, shapes)
 
     def memory_plan(self, *shapes: Sequence[int], target: Any = None) -> MemoryReport:

@@ -14,6 +14,7 @@ from eddl.compiler import Program, specialise
 from eddl.errors import ShapeError
 from eddl.graph import State, Type
 from eddl.ops.work import flops
+from eddl.training.shares import share_lines, sizes_of
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
@@ -94,7 +95,8 @@ def _samples(model: Model, shapes: Sequence[Sequence[int]], target: Any) -> list
 
 
 def summarise(model: Model, shapes: Sequence[Sequence[int]] = ()) -> str:
-    """One line a node: name, operator, output type, parameters; with shapes also its arithmetic."""
+    """One line a node: name, operator, output type, parameters; with shapes also its arithmetic.
+    Then, for these or the inputs' fixed sizes, how many calls the device makes."""
     graph, labels = model.graph, {n.label: model.node_name(n) for n in model.graph.nodes}
     if shapes:
         types = {v: Type(v.dtype, s) for v, s in zip(model.inputs, shapes, strict=True)}
@@ -128,6 +130,9 @@ def summarise(model: Model, shapes: Sequence[Sequence[int]] = ()) -> str:
         lines.append(f"{total:,} FLOPs forward")
     kernels = devices.backend(model.device).name
     dynamic = [labels.get(n.label, n.op) for n in graph.nodes if n.outputs[0].type.opaque]
-    how = f"node by node from {dynamic[0]} on" if dynamic else "no fallbacks"
-    lines.append(f"device {model.device} ({kernels}), {how}, memory {model.memory}")
+    how = f", node by node from {dynamic[0]} on" if dynamic else ""
+    lines.append(f"device {model.device} ({kernels}){how}, memory {model.memory}")
+    sizes = shapes or sizes_of(model)
+    if sizes:
+        lines += share_lines(model, sizes)
     return "\n".join(lines)

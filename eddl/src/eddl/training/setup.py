@@ -108,6 +108,7 @@ class Pass:
             state=setup.state if training else None,
             seed=setup.seed,
             max_bytes=setup.max_bytes,
+            fallback=setup.fallback,
         )
 
     def add(self, inputs: Sequence[Any], targets: Sequence[Any]) -> Report:
@@ -151,6 +152,7 @@ class Setup:
         slabs: Any,
         seed: int,
         max_bytes: int | None,
+        fallback: bool,
     ) -> None:
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise AttributeValueError(
@@ -159,6 +161,7 @@ class Setup:
         self.model, self.optimizer, self.choices = model, optimizer, choices
         self.precision = check_precision(precision, slabs.backend)
         self.memory = read_memory(memory)
+        self.fallback = fallback
         self.accumulate, self.slabs, self.seed, self.max_bytes = accumulate, slabs, seed, max_bytes
         self.trained = [head for head in heads if head.loss is not None]
         self._state: TrainingState | None = None

@@ -34,6 +34,7 @@ from eddl.optimizers import Optimizer, rate_at
 from eddl.tensors import as_host_array
 from eddl.training.budget import read_memory
 from eddl.training.interrupt import between_steps
+from eddl.training.shares import refuse_fallbacks
 from eddl.training.state import Averages, Group, LossScale, Rules, TrainingState, begin_training
 from eddl.training.store import Arena, flat_state, runs
 from eddl.training.updates import update_graph
@@ -59,7 +60,9 @@ class Step:
     budget, as in `Model.build`; `slabs`, transient memory to share with other steps; `state`, that
     of another step over the same parameters, to go on with its optimizers; `seed`, of the random
     numbers that dropout draws; `max_bytes`, what the values of a run may take (by default the
-    memory that is free), beyond which `MemoryLimitError` is raised before any is allocated.
+    memory that is free), beyond which `MemoryLimitError` is raised before any is allocated;
+    `fallback`, whether the host may compute what the device should and cannot, else `DeviceError`
+    names it when a program for new shapes is made.
 
     Labels that are no class of a loss are refused before anything is computed. A loss that is not
     finite, or a gradient that is not or whose square overflows, changes nothing:
@@ -112,8 +115,10 @@ class Step:
         state: TrainingState | None = None,
         seed: int = 0,
         max_bytes: int | None = None,
+        fallback: bool = True,
         poison: bool = False,
     ) -> None:
+        self._fallback, self._device = fallback, device
         self._backend = devices.backend(device)
         self._slabs = slabs or Slabs(self._backend)
         self._poison = poison
@@ -209,6 +214,11 @@ class Step:
     def discard(self) -> None:
         """Forget the gradients and new states gathered since the last update."""
         self.state.micro[...] = 0
+
+    def compute(self, *arrays: Any) -> list[Array]:
+        """The outputs alone; nothing is changed."""
+        self.discard()
+        return self._run(arrays)
 
     def gradients(self, *arrays: Any) -> tuple[list[Array], list[Array]]:
         """The outputs, and a copy of each parameter's gradient; nothing is changed."""
@@ -325,7 +335,7 @@ class Step:
                     zip(self._graph.outputs[self._count :], targets, strict=True)
                 )
             }
-        return compile_graph(
+        program = compile_graph(
             self._graph,
             dict(zip(self._graph.inputs, types, strict=True)),
             self._backend,
@@ -336,6 +346,9 @@ class Step:
             memory=self._budget,
             poison=self._poison,
         )
+        if not self._fallback:
+            refuse_fallbacks(program, self._graph, self._device)
+        return program
 
     def _compile_update(self) -> Program | Evaluation:
         graph = update_graph(self.state, self._waiting, accumulated=self._accumulate)

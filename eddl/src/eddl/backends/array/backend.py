@@ -7,7 +7,7 @@ fallback where they have no kernel, and the evaluator that folds constants.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class ArrayBackend:
     alignment = 64
     max_slab = 1 << 62
     accumulates = False
+    evaluates = True
     precisions: tuple[str, ...] = ("float32", "float16")
 
     def __init__(self, threads: int | None = None) -> None:
@@ -134,12 +135,21 @@ class ArrayBackend:
 
         return evaluate_graph(self, graph, inputs)
 
-    def _single_blas(self) -> contextlib.AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def _single_blas(self) -> Iterator[None]:
         if self.threads.count < 2:
-            return contextlib.nullcontext()
+            yield
+            return
         if self._blas is None:
             from threadpoolctl import ThreadpoolController
 
-            self._blas = ThreadpoolController()
-        limit: contextlib.AbstractContextManager[Any] = self._blas.limit(limits=1, user_api="blas")
-        return limit
+            found = ThreadpoolController().lib_controllers
+            self._blas = [library for library in found if library.user_api == "blas"]
+        counts = [library.get_num_threads() for library in self._blas]
+        for library in self._blas:
+            library.set_num_threads(1)
+        try:
+            yield
+        finally:
+            for library, count in zip(self._blas, counts, strict=True):
+                library.set_num_threads(count)

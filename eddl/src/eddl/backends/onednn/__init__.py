@@ -1,6 +1,6 @@
 """The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
 
-from eddl.backends.onednn import convolution, normalization, pooling
+from eddl.backends.onednn import convolution, linear, normalization, pooling, resampling
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
 
@@ -11,7 +11,9 @@ __all__ = [
     "Refused",
     "convolution",
     "find",
+    "linear",
     "load",
     "normalization",
     "pooling",
+    "resampling",
 ]

@@ -32,7 +32,7 @@ from eddl.backends.onednn.handles import (
     describe,
     single,
 )
-from eddl.backends.onednn.library import DST, SRC, Refused
+from eddl.backends.onednn.library import AFTERWARDS, DST, SRC, Refused
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 from eddl.ops.table import entry
@@ -41,8 +41,6 @@ ADD, MULTIPLY, DIVIDE, SUBTRACT = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5
 SQUARE_ROOT = 0x25
 OPERATIONS = {ast.Add: ADD, ast.Sub: SUBTRACT, ast.Mult: MULTIPLY, ast.Div: DIVIDE}
 SECOND = 2
-AFTERWARDS = 32768
-"""Argument numbers of what is joined by the operations that follow begin at multiples of this."""
 BLOCK = 1 << 15
 MOST_BLOCKS = 256
 FEWEST = 1 << 14
