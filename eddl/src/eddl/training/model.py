@@ -226,6 +226,7 @@ class Model:
         ema: float | None = None,
         nonfinite: str = "skip",
         precision: str = "float32",
+        memory: str | int = "fast",
         fallback: bool = True,
     ) -> None:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
@@ -253,6 +254,13 @@ class Model:
         False `DeviceError` names those nodes, now where the inputs' sizes are fixed, else when a
         batch of new sizes comes.
 
+        `memory`, what a training step may hold: "fast" gives up only values that cost next to
+        nothing to compute again (2.5 % of the step's work, and nothing where values take less than
+        64 MiB); "low" gives up what it can for about a quarter of the work; a budget such as
+        "4GiB", "500MB" or a number of bytes is met with as little of that as it takes. Results are
+        the same to the bit. A budget is for `memory_plan(...).total`; where it cannot be met, the
+        first step raises `MemoryLimitError` with the least that can.
+
         Raises `GradientError`, naming node, operator and path, where the parameters' gradients
         would have to flow through an operator that has none.
         """
@@ -261,8 +269,8 @@ class Model:
         check_differentiable(learned, self.parameters)
         slabs = self._slabs if device == self._device else Slabs(backend(device))
         choices = Choices(rates, regularizers, constraints, clip_norm, clip_value, ema, nonfinite)
-        setup = Setup(self, optimizer, heads, choices, accumulate, precision, slabs, self._seed,
-                      self._max_bytes, fallback)  # fmt: skip
+        setup = Setup(self, optimizer, heads, choices, accumulate, precision, memory, slabs,
+                      self._seed, self._max_bytes, fallback)  # fmt: skip
         with self.turn, self.lock:
             before = self._slabs, self._device, self._heads, self._setup, self._predict
             self._slabs, self._device = slabs, device
@@ -507,6 +515,11 @@ class Model:
     def device(self) -> str:
         """The device that `build` chose."""
         return self._device
+
+    @property
+    def memory(self) -> str | int:
+        """What `build` allowed a training step to hold: "fast", "low" or bytes."""
+        return "fast" if self._setup is None else self._setup.memory
 
     def summary(self, *shapes: Sequence[int]) -> str:
         """A table of the nodes with output types and parameters, and, for `shapes` (one a model
