@@ -13,7 +13,6 @@ rows that it measured, and drops those of another machine. The table is written 
 import argparse
 import importlib
 import json
-import math
 import os
 import platform
 import statistics
@@ -26,13 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from networks import NETWORKS, Network
 
 Action = Callable[[], Any]
 Row = dict[str, Any]
 THREADS = 2
 AGREE = 1e-3
-"""How far the first values of peers may be apart, of their size."""
+"""How far the first values of peers may be apart, of the greatest."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,8 @@ class Benchmark:
             if isinstance(together, str):
                 row["together"] = {"not run": together}
             elif peer in together:
-                row["together"] = figures(together[peer])
+                said = together[peer]
+                row["together"] = figures(said["rounds"]) | {"apart": said["apart"]}
         first = next((row for row in rows if row["peer"] == ours), None)
         for row in rows:
             for kind in ("alone", "together"):
@@ -244,11 +245,15 @@ class Benchmark:
         model = network.model()
         actions = {peer: self.peers[peer].make(network, model) for peer in peers}
         values = {peer: action() for peer, action in actions.items()}
-        given = [float(value) for value in values.values() if value is not None]
-        if not all(math.isclose(value, given[0], rel_tol=AGREE) for value in given):
-            raise SystemExit(f"{network.words}: the first values do not agree: {values}")
+        given = {p: np.asarray(v, np.float64) for p, v in values.items() if v is not None}
+        first = next(iter(given.values()), np.zeros(()))
+        size = np.abs(first).max() or 1.0
+        apart = {p: float(np.abs(value - first).max() / size) for p, value in given.items()}
+        if not all(value <= AGREE for value in apart.values()):
+            raise SystemExit(f"{network.words}: the first values do not agree: {apart}")
         timed(actions, 1, 0.0)
-        return timed(actions, self.options.rounds, self.options.seconds)
+        rounds = timed(actions, self.options.rounds, self.options.seconds)
+        return {p: {"rounds": found, "apart": apart.get(p, 0.0)} for p, found in rounds.items()}
 
     def _keep(self, rows: list[Row]) -> None:
         """Merge rows into the file."""

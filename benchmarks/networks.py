@@ -4,7 +4,7 @@ No framework is imported before `twin` is called: a process that measures us alo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,3 +98,12 @@ NETWORKS = {
     ),
 }  # fmt: skip
 """By the names that the scripts' `--networks` takes."""
+
+BATCHES = tuple(NETWORKS)
+"""What trainings run."""
+
+for name in ("resnet18", "resnet50", "densenet121", "mlp"):
+    whole = NETWORKS[name]
+    NETWORKS[f"{name}-1"] = replace(
+        whole, words=f"{whole.words}, one sample", shape=(1, *whole.shape[1:])
+    )

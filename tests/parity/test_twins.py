@@ -13,14 +13,14 @@ import eddl
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from networks import NETWORKS
+from networks import BATCHES, NETWORKS
 
 SMALL = {"unet32": 32, "unet16": 32, "unet3d": 16, "vnet": 16, "resnet18": 64, "resnet50": 64,
          "densenet121": 64}  # fmt: skip
 """Sizes of space that are quick enough here; the networks are the same."""
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", BATCHES)
 def test_the_twin_has_our_first_loss(name):
     network = NETWORKS[name]
     shape = (2, *network.shape[1:])

@@ -3,6 +3,7 @@
 Everything else about geometry is derived here, once. Held by `tests/ecvl/test_image.py`.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,7 @@ class Placed:
     @property
     def grid_shape(self) -> tuple[int, int, int]:
         """Sizes along z, y and x; a 2-D image is one slice thick."""
-        axes, shape = self.axes, self.shape
-        z = axes.find("z")
-        return 1 if z < 0 else shape[z], shape[axes.index("y")], shape[axes.index("x")]
+        return _grid_shape(self.axes, self.shape)
 
     def world(self, index: ArrayLike) -> NDArray[np.float64]:
         """Return the RAS+ mm positions of voxel indices.
@@ -108,6 +107,12 @@ class Placed:
         sizes = "×".join(map(str, self.shape))
         spacing = "×".join(f"{distance:.4g}" for distance in self.spacing)
         return f"{self.axes} {sizes} %s, spacing {spacing} mm, {self.orientation}"
+
+
+@lru_cache(maxsize=256)
+def _grid_shape(axes: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    z, y, x = (shape[axes.index(letter)] if letter in axes else 1 for letter in "zyx")
+    return z, y, x
 
 
 def world_of(affine: Affine, index: ArrayLike, dimensions: int) -> NDArray[np.float64]:

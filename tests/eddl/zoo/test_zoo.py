@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import eddl
+from eddl import devices
 from eddl.errors import EddlError
 from eddl.graph import Graph, State
 from eddl.zoo.table import TABLE
@@ -107,3 +108,20 @@ def test_unknown_names_are_told():
         eddl.zoo.get("resnet19")
     with pytest.raises(EddlError, match="depth=19"):
         eddl.zoo.resnet(eddl.Input((3, 64, 64)), 2, depth=19)
+
+
+@pytest.mark.parametrize(("name", "rank"), list(cases()))
+def test_nothing_of_it_falls_back_on_the_host(name, rank):
+    """`build` refuses a network of which the device would leave its work to NumPy."""
+    try:
+        devices.backend("cpu:onednn")
+    except EddlError as error:
+        pytest.skip(str(error))
+    inputs, output = small(name, rank)
+    net = eddl.Model(inputs, output)
+    loss = "categorical_cross_entropy" if output.shape[1:2] == (3,) else "mean_squared_error"
+    net.build(optimizer=eddl.Adam(1e-3), loss=loss, device="cpu:onednn", fallback=False)
+    lines = net.summary().splitlines()
+    told = [line for line in lines if line.startswith(("inference:", "training:", "update:"))]
+    assert len(told) == 3
+    assert all(line.endswith("no fallbacks") for line in told)

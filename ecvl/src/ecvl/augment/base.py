@@ -140,16 +140,24 @@ class Augmentation:
     def _carry_out(self, chain: Chain, key: Key) -> list[tuple["Operation", Record]]:
         """Do to images what is planned, and return the operations with what they drew."""
         done = []
-        rng = _taken()
+        dice: _Dice | None = None
+        rng: Any = None
         for number, operation in self.plan(0, key):
-            _set(rng, key, number)
-            if rng.random() < operation.chance:
-                record = operation.perform(chain, rng)
-                if record is not None:
-                    done.append((operation, record))
-                if not self.fuses:
-                    chain.carry_out()
-        _SPARE.append(rng)
+            chance = operation.chance
+            if operation.draws or chance < 1:
+                dice = dice or _taken()
+                rng = dice.thrown_for(key, number)
+                if rng.random() >= chance:
+                    continue
+            else:
+                rng = None
+            record = operation.perform(chain, rng)
+            if record is not None:
+                done.append((operation, record))
+            if not self.fuses:
+                chain.carry_out()
+        if dice is not None:
+            _SPARE.append(dice)
         chain.carry_out()
         return done
 
@@ -162,6 +170,11 @@ class Operation(Augmentation):
     """
 
     p: float
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers beyond that which decides if anything is done."""
+        return True
 
     @property
     def chance(self) -> float:
@@ -246,22 +259,36 @@ def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.G
     return np.random.Generator(philox((seed, epoch), (sample, operation)))
 
 
-# Generators that wait for the next use, for setting one anew is many times quicker than making it.
-_SPARE: list[np.random.Generator] = []
+class _Dice:
+    """A generator that is set anew again and again, many times quicker than making one."""
+
+    __slots__ = ("_bits", "_place", "_rng", "_state")
+
+    def __init__(self) -> None:
+        self._bits: Any = philox((0, 0), (0, 0))
+        self._rng = np.random.Generator(self._bits)
+        self._state = _state((0, 0), (0, 0, 0, 0))
+        self._place = self._state["state"]
+
+    def thrown_for(self, key: Key, operation: int) -> np.random.Generator:
+        """Return what `generator` gives, until the next call."""
+        seed, epoch, sample = key
+        place = self._place
+        place["key"] = seed, epoch
+        place["counter"] = 0, 0, sample, operation
+        self._bits.state = self._state
+        return self._rng
 
 
-def _taken() -> np.random.Generator:
-    """Return a generator that no one else has until it is put back."""
+# Those that no one has at the moment.
+_SPARE: list[_Dice] = []
+
+
+def _taken() -> _Dice:
     try:
         return _SPARE.pop()
     except IndexError:
-        return generator(0, 0, 0, 0)
-
-
-def _set(rng: np.random.Generator, key: Key, operation: int) -> None:
-    """Set a generator to what `generator` gives."""
-    seed, epoch, sample = key
-    rng.bit_generator.state = _state((seed, epoch), (0, 0, sample, operation))
+        return _Dice()
 
 
 class _NoEntropy(ISeedSequence):

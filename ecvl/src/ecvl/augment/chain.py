@@ -5,14 +5,12 @@ Operations whose fill rules differ break the chain; flips, transpositions and cr
 have none and fit in anywhere, and a chain of them alone stays an exact index operation.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.affines import ORTHOGONAL_TOLERANCE, Affine, non_orthogonality
 from ecvl.errors import GeometryError
-from ecvl.grids import SAME, Grid, Recount, recount_matrix, recounted_twice
+from ecvl.grids import Grid, Recount, recount_matrix, recounted_twice
 from ecvl.image import Image
 from ecvl.process.fields import Bend, Field, composed
 from ecvl.process.pull import Fill, pull, recounted
@@ -30,34 +28,31 @@ class Chain:
     Attributes:
         images: as far as the moves were carried out.
         bends: those of the moves carried out that no affine holds.
-        spatial_axes: "yx" or "zyx".
-        shape: the sizes z, y, x after all moves so far.
     """
 
-    __slots__ = (
-        "_fills",
-        "_given",
-        "_grid",
-        "_stages",
-        "bends",
-        "images",
-        "shape",
-        "spatial_axes",
-    )
+    bends: tuple[Bend, ...] = ()
+    _stages: tuple[Stage, ...] = ()
+    _fills: tuple[Fill, ...] = ()
+    _shape: Sizes | None = None
+    _grid: Grid | None = None
 
     def __init__(self, images: list[Image]) -> None:
+        self._given = images[0]
         # The range is settled once: what is filled in or rounded on the way must not move it.
-        self.images = [image.settled() for image in images]
-        self.bends: list[Bend] = []
-        self._given = first = images[0]
-        self.spatial_axes = first.spatial_axes
-        for image in images:
+        self.images = list(map(Image.settled, images))
+
+    @property
+    def shape(self) -> Sizes:
+        """The sizes z, y, x after all moves so far."""
+        return self._shape or self.images[0].grid_shape
+
+    @property
+    def spatial_axes(self) -> str:
+        """Those that all of the images have: "yx" or "zyx"."""
+        for image in self.images:
             if "z" not in image.axes:
-                self.spatial_axes = "yx"
-        self.shape: Sizes = first.grid_shape
-        self._grid: Grid | None = None
-        self._stages: list[Stage] = []
-        self._fills: list[Fill] = []
+                return "yx"
+        return "zyx"
 
     @property
     def grid(self) -> Grid:
@@ -89,11 +84,11 @@ class Chain:
         if fills:
             if self._fills and fills[0] not in self._fills:
                 self.carry_out()
-            self._fills = [*fills]
-        self._stages.append(stage)
+            self._fills = fills
+        self._stages += (stage,)
         self._grid = None
         if shape is not None:
-            self.shape = shape
+            self._shape = shape
 
     def carry_out(self) -> None:
         """Move the voxels."""
@@ -104,16 +99,17 @@ class Chain:
         recount = _one_recount(stages)
         if recount is not None:
             shape = self.shape
-            self.images = [recounted(image, shape, recount, fill) for image in self.images]
+            for index, image in enumerate(self.images):
+                self.images[index] = recounted(image, shape, recount, fill)
         else:
             grid = self.grid
             way = composed(_matrices(stages), grid.shape)
             if way.field is not None:
-                self.bends.append(Bend(self.images[0].grid, grid, way))
+                self.bends += (Bend(self.images[0].grid, grid, way),)
             self.images = [
                 pull(image, grid, way.matrix, fill, field=way.field) for image in self.images
             ]
-        self._stages, self._fills, self._grid = [], [], None
+        self._stages, self._fills, self._shape, self._grid = (), (), None, None
 
     def find(self, values: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64] | None:
         """Return where a voxel of the first labels stands now, as x, y, z.
@@ -139,13 +135,15 @@ class Chain:
         return np.asarray(composed(_matrices(self._stages), self.shape).sources([here])[0])
 
 
-def _one_recount(stages: list[Stage]) -> Recount | None:
+def _one_recount(stages: tuple[Stage, ...]) -> Recount | None:
     """Return stages as one, if each of them moves whole voxels."""
-    result = SAME
-    for number, stage in enumerate(stages):
+    result = stages[0]
+    if not isinstance(result, tuple):
+        return None
+    for stage in stages[1:]:
         if not isinstance(stage, tuple):
             return None
-        result = recounted_twice(result, stage) if number else stage
+        result = recounted_twice(result, stage)
     return result
 
 
@@ -153,5 +151,5 @@ def _matrix(stage: Affine | Recount) -> Affine:
     return recount_matrix(stage) if isinstance(stage, tuple) else stage
 
 
-def _matrices(stages: list[Stage]) -> list[Affine | Field]:
+def _matrices(stages: tuple[Stage, ...]) -> list[Affine | Field]:
     return [stage if isinstance(stage, Field) else _matrix(stage) for stage in stages]

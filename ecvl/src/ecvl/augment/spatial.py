@@ -9,6 +9,7 @@ shifts move the content towards higher indices, and positive angles turn x towar
 screen, where y runs down), y towards z, and z towards x.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -117,6 +118,11 @@ class Flip(IndexOperation):
         checked_axes(self.axes)
         self._check()
 
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the reversal."""
         require_axes(self.axes, scene.spatial_axes, "Flip")
@@ -150,10 +156,17 @@ class Mirror(IndexOperation):
         """Always: the chances are those of the axes."""
         return 1.0
 
+    @property
+    def draws(self) -> bool:
+        """It does unless all axes are sure to be reversed."""
+        return self.p < 1
+
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the reversal of the axes that chance picks."""
         require_axes(self.axes, scene.spatial_axes, "Mirror")
-        axes = "".join(letter for letter in self.axes if rng.random() < self.p)
+        axes = self.axes
+        if self.p < 1:
+            axes = "".join(letter for letter in axes if rng.random() < self.p)
         return Drawn(reversal(axes, scene.shape), {"axes": axes}) if axes else None
 
 
@@ -180,6 +193,11 @@ class Transpose(IndexOperation):
             raise ParameterError(f"expected two axes to swap, received {self.axes!r}")
         self._check()
 
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the swap."""
         require_axes(self.axes, scene.spatial_axes, "Transpose")
@@ -191,6 +209,7 @@ class Transpose(IndexOperation):
         return Drawn(((i, 1, 0), (j, 1, 0), (k, 1, 0)), {"axes": self.axes}, (z, y, x))
 
 
+@functools.lru_cache(maxsize=256)
 def reversal(axes: str, shape: Sizes) -> Recount:
     """Return the recount that reverses axes of a grid of sizes z, y, x.
 

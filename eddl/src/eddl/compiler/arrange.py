@@ -62,6 +62,8 @@ class _Walk:
         have = self.layouts.get(value, PLAIN)
         if have == layout:
             return value
+        if (have.detail or layout.detail) and PLAIN not in (have, layout):
+            return self.lying(self.lying(value, PLAIN), layout)  # no reorder knows both
         copy = self._copies.get((value, layout))
         if copy is None:
             node = make_node("Identity", value)

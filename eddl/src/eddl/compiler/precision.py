@@ -29,7 +29,7 @@ SUMS = frozenset({"ConvWeightGrad"})
 NORMS = frozenset(
     f"{name}{end}"
     for name in ("BatchNormalization", "BatchNormalizationRelu", "InstanceNormalization",
-                 "GroupNormalization", "LayerNormalization")
+                 "GroupNormalization", "LayerNormalization", "PRelu")
     for end in ("", "Grad")
 )  # fmt: skip
 """Operators whose first result is of the kind of their first input."""

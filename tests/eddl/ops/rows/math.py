@@ -105,6 +105,8 @@ ROWS: list[Row] = [
     *_unary("Swish", _wide, alpha=1.5),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 4)]),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 3, 1)]),
+    *(Row("PReluGrad", lambda r, s=s: [spread(r, 2, 3, 4), spread(r, *s), spread(r, 2, 3, 4)],
+          domain="eddl") for s in ((3, 1), (4,), (1, 1, 1))),
     Row("SwiGLU", lambda r: [_wide(r, 3, 4), spread(r, 3, 4)], {"alpha": 1.5}),
     Row("Binarizer", lambda r: [spread(r, 3, 4)], {"threshold": 0.05}, domain="ai.onnx.ml"),
     Row("ArrayFeatureExtractor", lambda r: [spread(r, 3, 4), np.array([[2, 0, 2]])],

@@ -20,6 +20,7 @@ from eddl.backends.array import (
     sampling,
     signal,
     text,
+    transposed,
 )
 from eddl.backends.array.backend import KERNELS, ArrayBackend
 
@@ -45,4 +46,5 @@ __all__ = [
     "sampling",
     "signal",
     "text",
+    "transposed",
 ]

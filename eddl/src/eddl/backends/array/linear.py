@@ -12,6 +12,9 @@ from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 
+SMALL = 1 << 22
+"""Products of two numbers below which waking threads takes longer than it saves."""
+
 
 @kernel("MatMul")
 @kernel("Product", domain="eddl")
@@ -22,7 +25,7 @@ def matmul(backend: ArrayBackend, node: Node) -> Offer:
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         xp, y = backend.xp, outputs[0]
         a, b = (x.swapaxes(-1, -2) if way else x for x, way in zip(inputs, turned, strict=True))
-        if a.ndim < 2 or y.size < 1 << 14:
+        if a.ndim < 2 or y.size * a.shape[-1] < SMALL:
             return lambda: xp.matmul(a, b, out=y)
         rows_last = b.ndim == 1
         tasks = []

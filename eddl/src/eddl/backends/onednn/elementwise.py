@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import alike
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.handles import (
     Array,
@@ -42,7 +42,8 @@ ADD, MULTIPLY, DIVIDE, SUBTRACT, GREATER = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5, 0
 SQUARE_ROOT, RECTIFIER = 0x25, 0x20
 OPERATIONS = {ast.Add: ADD, ast.Sub: SUBTRACT, ast.Mult: MULTIPLY, ast.Div: DIVIDE}
 SECOND = 2
-BLOCK = 1 << 15
+BLOCK = 1 << 17
+"""Elements of a block: they fit the cache, and their kernels take longer than calling them."""
 MOST_BLOCKS = 256
 FEWEST = 1 << 14
 """Elements below which calling oneDNN costs more than it saves."""
@@ -185,7 +186,7 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
         raise Refused("types that oneDNN does not compute")
     if flags - scalars or (compiler.choice and compiler.choice[1] in scalars):
         raise Refused("a choice for each element")
-    block = max(BLOCK, -(-output.count // MOST_BLOCKS))
+    block = _block(output.count, backend.threads.count)
     sizes = {min(block, output.count), output.count % block} - {0}
     if half and any(c.first[0] != GREATER or c.rest for c in compiler.chains[:-1]):
         raise Refused("a temporary that would be rounded")
@@ -206,8 +207,8 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
     plan(count)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        flat = [_flat(x) for x in inputs]
-        result = _flat(outputs[0])
+        flat = [flattened(x) for x in inputs]
+        result = flattened(outputs[0])
         places = plan(Workspace(workspace))
         starts = range(0, result.size, block)
         tasks = []
@@ -243,7 +244,15 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
                  arrangements=alike(node))  # fmt: skip
 
 
-def _flat(x: Array) -> Array:
+def _block(count: int, threads: int) -> int:
+    """The elements of a block, of which each thread has as many."""
+    blocks = min(-(-count // BLOCK), MOST_BLOCKS)
+    if count >= 2 * FEWEST * threads:
+        blocks = -(-blocks // threads) * threads
+    return -(-count // (16 * blocks)) * 16
+
+
+def flattened(x: Array) -> Array:
     """The elements in the order of memory; all operands of one formula lie alike."""
     if not x.flags.c_contiguous:
         order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from ctypes import byref, c_char_p, c_int, c_int64, c_void_p
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,11 @@ class Operations(Handle):
         one = describe(self.library, [1] * rank, [1] * rank)
         self.given[AFTERWARDS * (place + 1) | WEIGHTS] = one, np.zeros(1, np.float32)
 
+    def slope(self, sizes: Sequence[int]) -> None:
+        """Slopes below 0, one or a channel, whose values are given with the call."""
+        mask = 2 if math.prod(sizes) > 1 else 0
+        self.library.call("post_ops_append_prelu", self, c_int(mask))
+
     def rectify_slowly(self, rank: int) -> None:
         """The same as an exponential unit of height 0, where a kernel knows no slopes."""
         self.library.call("post_ops_append_eltwise", self, c_int(ELTWISE_ELU), single(0.0),
@@ -199,10 +205,14 @@ class Kernel:
         pointer = self.library.make("memory_desc_clone", c_void_p(borrowed))
         return Descriptor(self.library, pointer, dims)
 
-    @property
+    @cached_property
     def scratch(self) -> int:
         """The bytes of scratch memory it needs."""
-        return self.descriptor(SCRATCHPAD).nbytes
+        return self._scratchpad.nbytes
+
+    @cached_property
+    def _scratchpad(self) -> Descriptor:
+        return self.descriptor(SCRATCHPAD)
 
     def bind(
         self,
@@ -220,7 +230,7 @@ class Kernel:
             for number, (descriptor, array) in arguments.items()
         }
         if workspace is not None and self.scratch:
-            memories[SCRATCHPAD] = memory(self.library, self.descriptor(SCRATCHPAD), workspace)
+            memories[SCRATCHPAD] = memory(self.library, self._scratchpad, workspace)
         arrays = [array for _, array in arguments.values()]
         run = Execution(self._primitive, memories, arrays, workspace)
         return run.alone if self.alone else run

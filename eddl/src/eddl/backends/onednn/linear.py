@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, kernel
+from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, Yielded, kernel, packed
 from eddl.backends.onednn.handles import (
     Attributes,
     Descriptor,
@@ -19,7 +19,7 @@ from eddl.backends.onednn.handles import (
     row_major,
 )
 from eddl.backends.onednn.library import BIAS, DST, FLOATS, SRC, WEIGHTS, Refused
-from eddl.compiler.protocol import Offer, Pattern, Thunk
+from eddl.compiler.protocol import PLAIN, Arrangement, Offer, Pattern, Thunk
 from eddl.graph import Node, Value
 
 LEAST = 8
@@ -43,42 +43,51 @@ def _product(
     a, b = node.inputs
     assert a is not None and b is not None
     y = node.outputs[0].type
-    if a.rank < 2 or b.rank < 2 or a.dtype != b.dtype or a.dtype.name not in FLOATS:
-        raise Refused("vectors, or types that oneDNN does not compute")
+    if a.dtype != b.dtype or a.dtype.name not in FLOATS:
+        raise Refused(f"received {a.type} and {b.type}, expected one of {FLOATS} for both")
+    if a.rank < 2 or b.rank < 2:
+        raise Yielded("vectors")
     turned = [bool(node.attributes.get(key, 0)) for key in ("transA", "transB")]
     sizes, others, result = list(a.type.sizes), list(b.type.sizes), list(y.sizes)
     if len(others) == 2 and not turned[0]:  # a stack of rows is one matrix
         sizes, result = [[math.prod(s[:-1]), s[-1]] for s in (sizes, result)]
     rank, (rows, columns) = len(result), result[-2:]
     inner = sizes[-2] if turned[0] else sizes[-1]
-    if rows < LEAST or columns < NARROW or inner < NARROW or rank > 12:
-        raise Refused("a product that BLAS is better at")
+    kept = bool(node.attributes.get("kept", 0))
+    if rank > 12 or (not kept and (rows < LEAST or columns < NARROW or inner < NARROW)):
+        raise Yielded("a product that BLAS is better at")
     left, right = (
         _matrices(backend, [1] * (rank - len(s)) + s, way, a.dtype.name)
         for s, way in zip((sizes, others), turned, strict=True)
     )
+    wanted = describe(backend.library, right.dims, None, a.dtype.name) if kept else right
     target = describe(backend.library, result, row_major(result), y.dtype.name)
     row = [1] * (rank - 1) + [columns]
     shift = None if bias is None else describe(backend.library, row, row_major(row),
                                                bias.dtype.name)  # fmt: skip
 
     def make(attribute: Attributes) -> Kernel:
-        return Kernel(backend.library, "matmul", backend.library.engine, left, right, shift, target,
-                      attribute)  # fmt: skip
+        return Kernel(backend.library, "matmul", backend.library.engine, left, wanted, shift,
+                      target, attribute)  # fmt: skip
 
     if relu:
         made = rectified(lambda way: make(attributes(backend.library, lambda o: way(o, rank))))
     else:
         made = make(attributes(backend.library))
 
+    packing = Packing(made.descriptor(WEIGHTS, right.dims) if kept else right, right)
+
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         first, second, *rest = map(np.ascontiguousarray, inputs)  # the caller's lie in any way
-        arguments = {SRC: (left, first), WEIGHTS: (right, second), DST: (target, outputs[0])}
+        arguments = {SRC: (left, first), WEIGHTS: (packing.packed, second),
+                     DST: (target, outputs[0])}  # fmt: skip
         if shift is not None:
             arguments[BIAS] = (shift, rest[0])
         return made.bind(arguments, workspace)
 
-    return Offer(made.implementation, bind, workspace=made.scratch)
+    layouts = (PLAIN, packed(packing), PLAIN)[: 2 if bias is None else 3]
+    chosen = Arrangement(layouts, (PLAIN,))
+    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
 
 
 FORMULAS = {"X0 + X1": False, "maximum(X0 + X1, 0)": True}
