@@ -67,12 +67,17 @@ def lower_precision(graph: Graph, dtype: np.dtype[Any], backend: Backend) -> Gra
         if value.dtype == target or value.dtype not in (wide, dtype):
             return value
         if (value, target) not in rounded:
-            rounded[value, target] = (
-                Constant(value.data.astype(target))
-                if isinstance(value, Constant)
-                else apply("Cast", value, to=target)
-            )
+            rounded[value, target] = converted(value, target)
         return rounded[value, target]
+
+    def converted(value: Value, target: np.dtype[Any]) -> Value:
+        if isinstance(value, Constant):
+            return Constant(value.data.astype(target))
+        node = value.node
+        if node is not None and node.op == "Transpose" and node.inputs[0] is not None:
+            inner = cast(node.inputs[0], target)  # products take Transposes in, but no Casts
+            return copy_node(node, [inner])[0]
+        return apply("Cast", value, to=target)
 
     def wanted(node: Node, inputs: Sequence[Value | None]) -> bool:
         """Whether a node is to compute in half, if the backend does."""
