@@ -86,6 +86,8 @@ def plan_memory(
 def _assign(plan: Plan, graph: Graph, kept: Sequence[Value]) -> None:
     """A buffer a value, shared by views, with its life."""
     buffers = plan.buffers
+    wanted = {v for call in plan.calls for v in call.inputs if v is not None}
+    wanted.update(graph.outputs, graph.updates.values())
     for leaf in (*graph.leaves, *kept):
         nbytes = plan.layout(leaf).size(leaf.type)
         buffers[leaf] = Buffer(nbytes, -1, FOREVER, outside=leaf)
@@ -96,7 +98,8 @@ def _assign(plan: Plan, graph: Graph, kept: Sequence[Value]) -> None:
             if source is not None:
                 buffers[value] = buffers[source]
             else:
-                nbytes = plan.layout(value).size(value.type)
+                left_out = position in call.offer.optional and value not in wanted
+                nbytes = 0 if left_out else plan.layout(value).size(value.type)
                 buffers[value] = Buffer(nbytes, index, index)
         for read in call.inputs:
             if read is not None:

@@ -1,6 +1,6 @@
 """The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
 
-from eddl.backends.onednn import convolution, normalization, pooling
+from eddl.backends.onednn import convolution, normalization, pooling, recurrent
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
 
@@ -14,4 +14,5 @@ __all__ = [
     "load",
     "normalization",
     "pooling",
+    "recurrent",
 ]
