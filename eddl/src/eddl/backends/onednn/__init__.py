@@ -7,6 +7,7 @@ from eddl.backends.onednn import (
     linear,
     normalization,
     pooling,
+    recurrent,
     reduction,
     resampling,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "normalization",
     "pooling",
+    "recurrent",
     "reduction",
     "resampling",
 ]
