@@ -8,6 +8,7 @@ from eddl.backends.onednn import (
     pooling,
     reduction,
     resampling,
+    standardization,
 )
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
@@ -26,4 +27,5 @@ __all__ = [
     "pooling",
     "reduction",
     "resampling",
+    "standardization",
 ]
