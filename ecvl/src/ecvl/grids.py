@@ -15,8 +15,8 @@ import numpy as np
 from ecvl.affines import Affine, parsed_orientation, voxel_sizes, world_axes
 from ecvl.errors import GeometryError, ParameterError
 
-# For each old axis x, y, z: the new axis that it is, 1 or -1 for its direction, and the old index of
-# the first new voxel.
+# For each old axis x, y, z: the new axis that it is, 1 or -1 for its direction, and the old index
+# of the first new voxel.
 Recount = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 SAME: Recount = ((0, 1, 0), (1, 1, 0), (2, 1, 0))
 

@@ -136,7 +136,7 @@ class Image(Placed):
         """The (low, high) that intensity operations work over."""
         if self._given_range is not None:
             return self._given_range
-        if self.dtype == np.uint8 and self._kind == "image":
+        if self._array.dtype.char == "B" and self._kind == "image":
             return 0.0, 255.0
         if self._own_range is None:
             self._own_range = _measured_range(self._array)
@@ -151,7 +151,7 @@ class Image(Placed):
             >>> image.with_array(image.array * 2).value_range
             (3.0, 4.0)
         """
-        if self._given_range is not None or self._kind != "image" or self.dtype == np.uint8:
+        if self._given_range or self._kind != "image" or self._array.dtype.char == "B":
             return self
         return self.with_array(self._array, value_range=self.value_range)
 
@@ -223,15 +223,28 @@ class Image(Placed):
             >>> Image(np.zeros((1, 2)), "yx").with_array(np.ones((1, 2))).array
             array([[1., 1.]])
         """
+        meta = dict(self.meta)
+        if affine is None:
+            return self._made(array, self._affine, meta, value_range)
+        meta.pop("slices", None)
+        return self._made(array, _frozen(affine), meta, value_range)
+
+    def _made(
+        self,
+        array: NDArray[Any],
+        affine: Affine | tuple[Affine, Recount],
+        meta: dict[str, Any],
+        value_range: tuple[float, float] | None = None,
+    ) -> Self:
         result = object.__new__(type(self))
-        result._array, result._axes, result._kind = array, self._axes, self._kind
-        result._affine, result.meta = self._affine, dict(self.meta)
-        if affine is not None:
-            result._affine = _frozen(affine)
-            result.meta.pop("slices", None)
+        result._array = array
+        result._axes = self._axes
+        result._affine = affine
+        result._kind = self._kind
         result._label_names = self._label_names
-        result._given_range = self._given_range if value_range is None else value_range
+        result._given_range = value_range or self._given_range
         result._own_range = None
+        result.meta = meta
         return result
 
     def recounted(self, array: NDArray[Any], recount: Recount) -> Self:
@@ -246,10 +259,9 @@ class Image(Placed):
             >>> image.recounted(image.array[:, ::-1].copy(), flip).orientation
             'LAS'
         """
-        result = self.with_array(array)
-        result._affine = self.affine, recount
-        result.meta.pop("slices", None)
-        return result
+        meta = dict(self.meta)
+        meta.pop("slices", None)
+        return self._made(array, (self.affine, recount), meta)
 
     def regridded(self, array: NDArray[Any], affine: Affine) -> Self:
         """Return the image on another grid; what was known of each slice no longer holds and goes.

@@ -140,16 +140,24 @@ class Augmentation:
     def _carry_out(self, chain: Chain, key: Key) -> list[tuple["Operation", Record]]:
         """Do to images what is planned, and return the operations with what they drew."""
         done = []
-        dice = _taken()
+        dice: _Dice | None = None
+        rng: Any = None
         for number, operation in self.plan(0, key):
-            rng = dice.thrown_for(key, number)
-            if rng.random() < operation.chance:
-                record = operation.perform(chain, rng)
-                if record is not None:
-                    done.append((operation, record))
-                if not self.fuses:
-                    chain.carry_out()
-        _SPARE.append(dice)
+            chance = operation.chance
+            if operation.draws or chance < 1:
+                dice = dice or _taken()
+                rng = dice.thrown_for(key, number)
+                if rng.random() >= chance:
+                    continue
+            else:
+                rng = None
+            record = operation.perform(chain, rng)
+            if record is not None:
+                done.append((operation, record))
+            if not self.fuses:
+                chain.carry_out()
+        if dice is not None:
+            _SPARE.append(dice)
         chain.carry_out()
         return done
 
@@ -162,6 +170,11 @@ class Operation(Augmentation):
     """
 
     p: float
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers beyond that which decides if anything is done."""
+        return True
 
     @property
     def chance(self) -> float:

@@ -15,6 +15,9 @@ from ecvl.process.pull import GAUSSIAN_REACH, gaussian_kernel, in_type, working_
 
 Array = NDArray[Any]
 
+# The types that OpenCV takes means of: 8 to 16 bits, and real ones from 32.
+TAKEN = "BHhfd"
+
 # In pixels; a Gaussian below it changes an 8-bit pixel by less than one level.
 LEAST_SIGMA = 0.25
 
@@ -83,7 +86,7 @@ class AverageBlur(Intensity):
 
         side = amounts["size"]
         values = image.array
-        if values.dtype not in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
+        if values.dtype.char not in TAKEN:
             values = values.astype(working_type(values.dtype))
         values = in_planes(
             values,
@@ -163,7 +166,8 @@ def whole_kernel(sigma: float) -> NDArray[np.float64]:
     # Plain numbers, for they are few. Beyond three deviations are less than 0.7 of 256 parts.
     weights = [math.exp(-0.5 * (n / sigma) ** 2) for n in range(math.ceil(3 * sigma) + 1)]
     part = 256 / (2 * sum(weights) - weights[0])
-    beyond, before, side = 0.0, 0, []
+    side: list[int] = []
+    beyond, before = 0.0, 0
     for weight in reversed(weights[1:]):
         beyond += weight * part
         if (rounded := round(beyond)) or side:
@@ -219,4 +223,5 @@ def _store_odd(operation: Any) -> None:
 
 def _odd(rng: np.random.Generator, ends: tuple[int, int]) -> int:
     """Return an odd number of a range, each as likely."""
-    return 2 * int(rng.integers(ends[0] // 2, (ends[1] - 1) // 2, endpoint=True)) + 1
+    least, most = ends[0] // 2, (ends[1] - 1) // 2
+    return 2 * (least if least == most else int(rng.integers(least, most, endpoint=True))) + 1

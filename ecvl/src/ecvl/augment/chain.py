@@ -5,7 +5,6 @@ Operations whose fill rules differ break the chain; flips, transpositions and cr
 have none and fit in anywhere, and a chain of them alone stays an exact index operation.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,24 +28,31 @@ class Chain:
     Attributes:
         images: as far as the moves were carried out.
         bends: those of the moves carried out that no affine holds.
-        spatial_axes: "yx" or "zyx".
-        shape: the sizes z, y, x after all moves so far.
     """
 
     bends: tuple[Bend, ...] = ()
     _stages: tuple[Stage, ...] = ()
     _fills: tuple[Fill, ...] = ()
+    _shape: Sizes | None = None
     _grid: Grid | None = None
 
     def __init__(self, images: list[Image]) -> None:
+        self._given = images[0]
         # The range is settled once: what is filled in or rounded on the way must not move it.
-        self.images = [image.settled() for image in images]
-        self._given = first = images[0]
-        self.spatial_axes = first.spatial_axes
-        for image in images:
+        self.images = list(map(Image.settled, images))
+
+    @property
+    def shape(self) -> Sizes:
+        """The sizes z, y, x after all moves so far."""
+        return self._shape or self.images[0].grid_shape
+
+    @property
+    def spatial_axes(self) -> str:
+        """Those that all of the images have: "yx" or "zyx"."""
+        for image in self.images:
             if "z" not in image.axes:
-                self.spatial_axes = "yx"
-        self.shape: Sizes = first.grid_shape
+                return "yx"
+        return "zyx"
 
     @property
     def grid(self) -> Grid:
@@ -82,7 +88,7 @@ class Chain:
         self._stages += (stage,)
         self._grid = None
         if shape is not None:
-            self.shape = shape
+            self._shape = shape
 
     def carry_out(self) -> None:
         """Move the voxels."""
@@ -93,7 +99,8 @@ class Chain:
         recount = _one_recount(stages)
         if recount is not None:
             shape = self.shape
-            self.images = [recounted(image, shape, recount, fill) for image in self.images]
+            for index, image in enumerate(self.images):
+                self.images[index] = recounted(image, shape, recount, fill)
         else:
             grid = self.grid
             way = composed(_matrices(stages), grid.shape)
@@ -102,7 +109,7 @@ class Chain:
             self.images = [
                 pull(image, grid, way.matrix, fill, field=way.field) for image in self.images
             ]
-        self._stages, self._fills, self._grid = (), (), None
+        self._stages, self._fills, self._shape, self._grid = (), (), None, None
 
     def find(self, values: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64] | None:
         """Return where a voxel of the first labels stands now, as x, y, z.

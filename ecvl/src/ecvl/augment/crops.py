@@ -29,22 +29,21 @@ class CutOut(IndexOperation):
         """Return the part."""
         size: Any = getattr(self, "size", None)
         sizes: tuple[int, ...] = (size, size) if isinstance(size, int) else size
-        if len(sizes) > len(scene.spatial_axes):
+        have, axes = scene.shape, scene.spatial_axes
+        count = len(axes)
+        if len(sizes) > count:
             raise GeometryError(
-                f"{type(self).__name__} cuts out {sizes!r}, received an image with axes "
-                f"{scene.spatial_axes!r}"
+                f"{type(self).__name__} cuts out {sizes!r}, received an image with axes {axes!r}"
             )
-        have = scene.shape
-        want = z, y, x = (*have[: 3 - len(sizes)], *sizes)
-        starts = self.place(rng, scene, (z, y, x))
+        want = z, y, x = have[0] if len(sizes) < 3 else sizes[0], sizes[-2], sizes[-1]
+        starts = self.place(rng, scene, want)
         padded = z > have[0] or y > have[1] or x > have[2]
         if padded:
             for axis in range(3):
                 if want[axis] > have[axis]:
                     starts[axis] = -((want[axis] - have[axis]) // 2)
         stage = (0, 1, starts[2]), (1, 1, starts[1]), (2, 1, starts[0])
-        record = {"start": starts[3 - len(scene.spatial_axes) :]}
-        return Drawn(stage, record, (z, y, x), padded)
+        return Drawn(stage, {"start": starts[3 - count :]}, want, padded)
 
     def _check_size(self) -> None:
         size: Any = getattr(self, "size", None)
@@ -83,6 +82,11 @@ class CentreCrop(CutOut):
 
     def __post_init__(self) -> None:
         self._check_size()
+
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
 
     def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return the middle."""
@@ -173,6 +177,6 @@ class CropByLabel(CutOut):
 def _anywhere(rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
     (depth, height, width), (z, y, x) = scene.shape, size
     # x first, so that a slice and a volume of one slice draw the same.
-    at_x = int(rng.random() * max(width - x + 1, 1))
-    at_y = int(rng.random() * max(height - y + 1, 1))
-    return [int(rng.random() * max(depth - z + 1, 1)), at_y, at_x]
+    at_x = int(rng.random() * (width - x + 1)) if width > x else 0
+    at_y = int(rng.random() * (height - y + 1)) if height > y else 0
+    return [int(rng.random() * (depth - z + 1)) if depth > z else 0, at_y, at_x]

@@ -242,14 +242,17 @@ class ChannelShuffle(Intensity):
             return image.with_array(image.array.copy())
         axis = image.axes.index("c")
         order = [index for index in amounts["order"] if index < image.shape[axis]]
-        if axis == image.ndim - 1 and image.dtype.itemsize <= 4 and image.dtype != np.float16:
+        if axis == image.ndim - 1 and image.dtype.char in "BbHhif":
             import cv2
 
-            pixels = image.array.reshape(1, -1, image.shape[-1])
-            result = np.empty_like(pixels)
-            pairs = [
-                number for pair in zip(order, range(len(order)), strict=True) for number in pair
-            ]
-            cv2.mixChannels([pixels], [result], pairs)
-            return image.with_array(result.reshape(image.shape))
+            array = image.array
+            pixels = array.reshape(1, -1, array.shape[-1])
+            if order == [2, 1, 0] and array.dtype.char in "BHf":
+                return image.with_array(
+                    cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR).reshape(array.shape)
+                )
+            result = np.empty(array.shape, array.dtype)
+            pairs = [number for pair in enumerate(order) for number in pair[::-1]]
+            cv2.mixChannels([pixels], [result.reshape(pixels.shape)], pairs)
+            return image.with_array(result)
         return image.with_array(np.ascontiguousarray(np.take(image.array, order, axis)))

@@ -37,6 +37,11 @@ class HistogramEqualization(Intensity):
     by_channel: bool = False
     p: float = 0.5
 
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
     def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
         """Return nothing: there is nothing to draw."""
         return {}

@@ -191,9 +191,7 @@ class SomeOf(Container):
         numbers = self._firsts(first)
         picked = sorted(rng.permutation(len(self.steps))[:count].tolist())
         return [
-            planned
-            for index in picked
-            for planned in self.steps[index].plan(numbers[index], key)
+            planned for index in picked for planned in self.steps[index].plan(numbers[index], key)
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -118,6 +118,11 @@ class Flip(IndexOperation):
         checked_axes(self.axes)
         self._check()
 
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the reversal."""
         require_axes(self.axes, scene.spatial_axes, "Flip")
@@ -151,10 +156,17 @@ class Mirror(IndexOperation):
         """Always: the chances are those of the axes."""
         return 1.0
 
+    @property
+    def draws(self) -> bool:
+        """It does unless all axes are sure to be reversed."""
+        return self.p < 1
+
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the reversal of the axes that chance picks."""
         require_axes(self.axes, scene.spatial_axes, "Mirror")
-        axes = "".join(letter for letter in self.axes if rng.random() < self.p)
+        axes = self.axes
+        if self.p < 1:
+            axes = "".join(letter for letter in axes if rng.random() < self.p)
         return Drawn(reversal(axes, scene.shape), {"axes": axes}) if axes else None
 
 
@@ -180,6 +192,11 @@ class Transpose(IndexOperation):
         if len(self.axes) != 2:
             raise ParameterError(f"expected two axes to swap, received {self.axes!r}")
         self._check()
+
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
 
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the swap."""

@@ -88,7 +88,7 @@ def pull(
         raise ParameterError("a field of displacements takes interpolation 'linear' or 'nearest'")
     recount = recount_of(matrix, grid.shape) if field is None else None
     if recount is not None:
-        moved = _recounted(image, grid.shape, recount, fill)
+        moved = recounted(image, grid.shape, recount, fill).array
     else:
         moved = _interpolated(image, grid, Map(matrix, field), _filling(image, fill), method)
     return image.with_array(moved, np.array(grid.affine, np.float64))
@@ -109,8 +109,29 @@ def recounted(image: Image, shape: tuple[int, int, int], recount: Recount, fill:
         >>> np.asarray(recounted(image, (1, 1, 2), ((0, 1, 1), (1, 1, 0), (2, 1, 0)), None))
         array([[2, 3]])
     """
-    _require_sane(shape)
-    return image.recounted(_recounted(image, shape, recount, fill), recount)
+    if shape[0] * shape[1] * shape[2] > MOST_VOXELS:
+        _require_sane(shape)
+    axes, array, swapped = image.axes, image.array, False
+    sizes = array.shape
+    cuts = [WHOLE] * len(sizes)
+    for old, at in _places(axes):
+        new, step, start = recount[old]
+        end = start + step * shape[2 - new]
+        if step > 0:
+            inside = start >= 0 and end <= sizes[at]
+            cuts[at] = slice(start, end)
+        else:
+            inside = start < sizes[at] and end >= -1
+            cuts[at] = slice(start, end if end >= 0 else None, -1)
+        if not inside:
+            moved = _reaching_out(image, shape, recount, _filling(image, fill))
+            return image.recounted(moved, recount)
+        if new != old:
+            swapped = True
+    moved = array[tuple(cuts)]
+    if swapped:
+        moved = moved.transpose(_order(axes, recount))
+    return image.recounted(copied(moved), recount)
 
 
 def _require_sane(shape: tuple[int, int, int]) -> None:
@@ -238,30 +259,6 @@ def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
     reach = np.ceil(GAUSSIAN_REACH * sigma)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     return np.asarray(kernel / kernel.sum())
-
-
-def _recounted(
-    image: Image, shape: tuple[int, int, int], recount: Recount, fill: Fill
-) -> NDArray[Any]:
-    """Copy voxels; the sizes are z, y, x."""
-    array, swapped = image.array, False
-    sizes = array.shape
-    cuts = [WHOLE] * len(sizes)
-    for old, at in _places(image.axes):
-        new, step, start = recount[old]
-        end = start + step * shape[2 - new]
-        if step > 0:
-            inside = start >= 0 and end <= sizes[at]
-            cuts[at] = slice(start, end)
-        else:
-            inside = start < sizes[at] and end >= -1
-            cuts[at] = slice(start, end if end >= 0 else None, -1)
-        if not inside:
-            return _reaching_out(image, shape, recount, _filling(image, fill))
-        if new != old:
-            swapped = True
-    moved = array[tuple(cuts)]
-    return copied(moved.transpose(_order(image.axes, recount)) if swapped else moved)
 
 
 def _reaching_out(

@@ -1,13 +1,13 @@
 """From a graph to a program, in one order for every backend.
 
 specialise, fold, split, join, differentiate, simplify, join products, lower, turn products, fuse,
-select kernels, arrange layouts, prepare, plan memory, bind: each a small function in a file of its
-own. This room knows operators and graphs and no backend.
+select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a small
+function in a file of its own. This room knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from eddl.compiler.fuse import fuse
 from eddl.compiler.join import join
 from eddl.compiler.keep import keep_matrices
 from eddl.compiler.modes import training_form
-from eddl.compiler.plan import Plan, plan_memory
+from eddl.compiler.plan import Plan, lives, plan_memory
 from eddl.compiler.precision import lower_precision
 from eddl.compiler.prepare import separate, written
 from eddl.compiler.products import join_products
@@ -35,6 +35,8 @@ from eddl.compiler.protocol import (
     Offer,
     Pattern,
 )
+from eddl.compiler.recompute import Budget, recompute
+from eddl.compiler.schedule import schedule
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
 from eddl.compiler.specialise import specialise
@@ -49,6 +51,7 @@ __all__ = [
     "PLAIN",
     "Arrangement",
     "Backend",
+    "Budget",
     "Call",
     "Evaluation",
     "Fallback",
@@ -68,9 +71,12 @@ __all__ = [
     "join",
     "join_products",
     "keep_matrices",
+    "lives",
     "lower",
     "lower_precision",
     "plan_memory",
+    "recompute",
+    "schedule",
     "select",
     "simplify",
     "specialise",
@@ -90,6 +96,7 @@ def compile_graph(
     memory_of: Callable[[State], Any],
     bound: Mapping[Value, tuple[Value, Any]] | None = None,
     precision: str = "float32",
+    memory: str | Budget = "fast",
     poison: bool = False,
 ) -> Program | Evaluation:
     """Compile a graph for inputs of static `types`.
@@ -97,7 +104,8 @@ def compile_graph(
     A graph that only infers and whose shapes depend on data is not compiled but evaluated.
 
     `memory_of` gives the device array of a state. `bound` maps outputs to an outside value and its
-    device array, into which the program writes them. `precision` is what products compute in.
+    device array, into which the program writes them. `precision` is what products compute in,
+    `memory` how much is kept: "fast", "low" or a budget.
     """
     try:
         static, _ = specialise(graph, types, backend.evaluate)
@@ -141,15 +149,25 @@ def compile_graph(
     }
     final = arranged
     before, calls, kept = separate(final, calls) if infers else ([], calls, [])
-    plan = plan_memory(
-        final,
-        calls,
-        layouts=layouts,
-        kept=kept,
-        bound=targets,
-        alignment=backend.alignment,
-        max_slab=backend.max_slab,
-    )
+
+    def living(order: Sequence[Call], lying: Mapping[Value, Layout]) -> Plan:
+        return lives(final, order, layouts=lying, kept=kept, bound=targets)
+
+    calls = schedule(calls, lambda order: living(order, layouts))
+
+    def planned(again: Sequence[Call], lying: Mapping[Value, Layout]) -> Plan:
+        return plan_memory(
+            final,
+            again,
+            layouts=lying,
+            kept=kept,
+            bound=targets,
+            alignment=backend.alignment,
+            max_slab=backend.max_slab,
+        )
+
+    keeps = infers and memory == "fast"
+    plan = planned(calls, layouts) if keeps else recompute(calls, layouts, living, planned, memory)
     return Program(
         final,
         plan,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -101,6 +102,13 @@ class Program:
     def shares(self) -> Shares:
         """How many calls of a run the device and the host make, and the fallbacks among them."""
         return shares(self.plan.calls, self._inlined)
+
+    @property
+    def kernels(self) -> dict[str, int]:
+        """How often each kernel computes which operators."""
+        calls = (call for call in (*self._before, *self.plan.calls) if not call.offer.views)
+        names = (f"{'+'.join(n.op for n in call.nodes)}: {call.offer.kernel}" for call in calls)
+        return dict(sorted(Counter(names).items()))
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]] = ()) -> list[np.ndarray[Any, Any]]:
         """Run on host arrays that fit the graph's inputs; they are borrowed for the call only."""

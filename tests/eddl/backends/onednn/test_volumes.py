@@ -1,4 +1,4 @@
-"""Convolutions of volumes with fewer products, against the array backend's sums of products."""
+"""Convolutions with fewer products, against the array backend's sums of products."""
 
 import numpy as np
 import pytest
@@ -37,12 +37,12 @@ def more_of(draw, y, inputs, arrays):
     return inputs, [y], arrays
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=15)
 @given(st.data())
-def test_volumes_of_any_geometry(draw):
+def test_planes_and_volumes_of_any_geometry(draw):
     pick = lambda *choices: draw.draw(st.sampled_from(choices))  # noqa: E731
-    kernel = [pick(2, 3, 4, 5) for _ in range(2)] + [pick(1, 2, 3, 5)]
-    pads = [pick(0, 1, 2) for _ in range(6)]
+    kernel = [pick(2, 3, 4, 5) for _ in range(pick(1, 2))] + [pick(1, 2, 3, 5)]
+    pads = [pick(0, 1, 2) for _ in range(2 * len(kernel))]
     sizes = [k + pick(0, 1, 5, 12) for k in kernel]
     channels, filters = pick(16, 19, 32), pick(16, 21)
     inputs, arrays = data((pick(1, 2, 3), channels, *sizes), (filters, channels, *kernel),
@@ -57,9 +57,11 @@ def test_volumes_of_any_geometry(draw):
     assert sum(name.startswith("tiles") for name in kernels) == 3
 
 
-def test_large_kernels_take_fewer_products_by_themselves():
-    inputs, arrays = data((1, 32, 16, 16, 16), (32, 32, 5, 5, 5))
-    y = apply("Conv", *inputs, pads=(2,) * 6)
+@pytest.mark.parametrize("sizes", [(1, 32, 16, 16, 16), (4, 64, 32, 32)])
+def test_large_kernels_take_fewer_products_by_themselves(sizes):
+    rank = len(sizes) - 2
+    inputs, arrays = data(sizes, (32, sizes[1], *[5] * rank))
+    y = apply("Conv", *inputs, pads=(2,) * 2 * rank)
     kernels = check(inputs, with_gradients(y, inputs), arrays)
     assert sum(name.startswith("tiles") for name in kernels) == 3
 
@@ -67,19 +69,28 @@ def test_large_kernels_take_fewer_products_by_themselves():
 @pytest.mark.parametrize(
     ("sizes", "kernel", "attributes"),
     [
-        ((1, 32, 16, 16, 16), (32, 32, 5, 5, 5), {"strides": (2, 2, 2)}),
-        ((1, 32, 16, 16, 16), (32, 32, 5, 5, 5), {"dilations": (1, 2, 1)}),
-        ((1, 32, 16, 16, 16), (32, 16, 5, 5, 5), {"group": 2}),
-        ((1, 8, 16, 16, 16), (32, 8, 5, 5, 5), {}),
-        ((1, 32, 16, 16, 16), (32, 32, 1, 1, 1), {}),
-        ((1, 32, 16, 16), (32, 32, 5, 5), {}),
+        ((1, 16, 9, 9, 9), (16, 16, 3, 3, 3), {"strides": (2, 2, 2)}),
+        ((1, 16, 9, 9, 9), (16, 16, 3, 3, 3), {"dilations": (1, 2, 1)}),
+        ((1, 32, 9, 9, 9), (32, 16, 3, 3, 3), {"group": 2}),
+        ((1, 8, 9, 9, 9), (16, 8, 3, 3, 3), {}),
+        ((1, 16, 9, 9, 9), (16, 16, 1, 1, 1), {}),
+        ((1, 16, 160), (16, 16, 5), {}),
     ],
 )
-def test_others_are_left_to_the_direct_convolution(sizes, kernel, attributes):
+def test_others_are_left_to_the_direct_convolution(monkeypatch, sizes, kernel, attributes):
+    small_parts(monkeypatch)
+    assert not any(name.startswith("tiles") for name in names_of(sizes, kernel, attributes))
+
+
+def test_so_are_those_that_would_be_slower():
+    names = names_of((1, 32, 8, 8, 8), (32, 32, 3, 3, 3), {})
+    assert not any(name.startswith("tiles") for name in names)
+
+
+def names_of(sizes, kernel, attributes):
     inputs, arrays = data(sizes, kernel)
     y = apply("Conv", *inputs, **attributes)
-    kernels = check(inputs, with_gradients(y, inputs), arrays)
-    assert not any(name.startswith("tiles") for name in kernels)
+    return check(inputs, with_gradients(y, inputs), arrays)
 
 
 def test_bits_depend_neither_on_the_run_nor_on_the_threads(monkeypatch):
@@ -95,12 +106,15 @@ def test_bits_depend_neither_on_the_run_nor_on_the_threads(monkeypatch):
             np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("last", ["Relu", "PRelu"])
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
-def test_what_follows_is_done_in_the_same_pass(monkeypatch, operator):
+def test_what_follows_is_done_in_the_same_pass(monkeypatch, operator, last):
     small_parts(monkeypatch)
-    inputs, arrays = data((1, 16, 9, 7, 8), (16, 16, 3, 3, 3), (16,), (1, 16, 9, 7, 8))
+    inputs, arrays = data((1, 16, 9, 7, 8), (16, 16, 3, 3, 3), (16,), (1, 16, 9, 7, 8),
+                          (16, 1, 1, 1))  # fmt: skip
     y = apply(operator, *inputs[:3], pads=(1,) * 6) + inputs[3]
-    names = check(inputs, [apply("Relu", y)], arrays)
+    y = apply(last, y, *inputs[4:]) if last == "PRelu" else apply(last, y)
+    names = check(inputs, [y], arrays)
     assert [name for name in names if not name.startswith("reorder")] == [
         name for name in names if name.startswith("tiles")
     ]

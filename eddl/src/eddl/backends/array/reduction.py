@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import ArrayBackend, kernel
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Constant, Node, Value
 from eddl.ops.reduction import reduced_axes

@@ -118,6 +118,9 @@ def _tiled(
     samples, _, *space = x.type.sizes
     followers = [*(["Bias"] if len(node.inputs) > 2 else []), *(n.op for n in rest)]
     try:
+        for follower in rest:
+            if follower.op == "PRelu":
+                _slopes(follower)
         return volumes.offer(backend, windows_of(node), samples, kind, space, made.sizes[2:],
                              sizes, followers)  # fmt: skip
     except Refused:

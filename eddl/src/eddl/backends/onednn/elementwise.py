@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import alike
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.handles import (
     Array,

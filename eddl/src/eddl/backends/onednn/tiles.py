@@ -1,4 +1,4 @@
-"""Which tiles a convolution of volumes with fewer products is cut into, and whether it pays."""
+"""Which tiles a convolution with fewer products is cut into, and whether it pays."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ GROUP = 1 << 24
 
 SLOW = 5.0
 """How much longer a product of a transform takes than one of a convolution."""
+
+WIDE = 6.0
+"""The same where only the first axis is transformed."""
 
 SPREAD = 100.0
 """What a transformed weight costs, in products of a convolution: it goes through the memory."""
@@ -67,7 +70,7 @@ class Axis:
 @dataclass(frozen=True)
 class Shape:
     """A convolution of `channels` to `filters`; the third axis of each side is `line` and
-    `result` long."""
+    `result` long. A plane is a volume whose second axis has one position."""
 
     samples: int
     channels: int
@@ -77,6 +80,11 @@ class Shape:
     line: int
     result: int
     taps: int
+
+    @property
+    def flat(self) -> bool:
+        """Whether nothing is transformed along the second axis, as in planes, which have none."""
+        return self.inner.short.products == 1
 
     @property
     def slices(self) -> int:
@@ -103,9 +111,10 @@ class Shape:
         ) + self.result * self.filters * outer.products * (
             outer.results * self.inner.target + inner.products * inner.results * tiles
         )
-        groups = -(-self.slices // self.group)
+        groups = 1 if self.flat else -(-self.slices // self.group)
         weights = places * self.channels * self.filters * self.taps * groups
-        return self.slices * (made + SLOW * turned) + SPREAD * weights
+        slow = WIDE if self.flat else SLOW
+        return self.slices * (made + slow * turned) + SPREAD * weights
 
 
 def shape(
@@ -115,16 +124,19 @@ def shape(
     """The cheapest tiles for a convolution, or for its gradient by the data (`turned`); `Refused`
     where the direct convolution is cheaper."""
     if len(source) != 3 or {*windows.strides, *windows.dilations} != {1}:
-        raise Refused("no dense convolution of a volume")
-    if min(channels, filters) < FEWEST or min(windows.kernel[:2]) < 2 or min(target) < 1:
-        raise Refused("too few channels, or a kernel of one position")
+        raise Refused("no dense convolution of planes or volumes")
+    flat = source[1] == target[1] == windows.kernel[1] == 1
+    if min(channels, filters) < FEWEST or min(target) < 1:
+        raise Refused("too few channels")
+    if windows.kernel[0] < 2 or (windows.kernel[1] < 2 and not flat):
+        raise Refused("a kernel of one position")
     if min((*windows.before, *windows.after)) < 0:
         raise Refused("negative paddings")
     offsets = [k - 1 - b if turned else b
                for k, b in zip(windows.kernel, windows.before, strict=True)]  # fmt: skip
     outer, inner = (
-        [Axis(algorithm(m, windows.kernel[i]), source[i], target[i], offsets[i]) for m in RESULTS]
-        for i in (0, 1)
+        [Axis(algorithm(m, windows.kernel[i]), source[i], target[i], offsets[i]) for m in sizes]
+        for i, sizes in enumerate((RESULTS, (1,) if flat else RESULTS))
     )
     choices = [
         Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2])

@@ -1,11 +1,12 @@
-"""Convolutions of volumes with fewer products.
+"""Convolutions of volumes and planes with fewer products.
 
 A kernel of 5 x 5 x 5 takes 125 products a result and pair of channels. Here tiles of the first two
 spatial axes are transformed (`winograd`), oneDNN convolves along the third axis alone, once for
 each place of the transformed tiles, and the products are transformed back: 20 products a result,
-or 8 for a kernel of 3 x 3 x 3. The transforms are matrix products with all else in their columns,
-made by NumPy in blocks that stay in the cache. The gradient by the data is the same with the
-weights turned round; the one by the weights transforms the data and the results' gradients.
+or 8 for a kernel of 3 x 3 x 3. Of planes only the first axis is transformed: 8 products instead of
+25 for a kernel of 5 x 5. The transforms are matrix products with all else in their columns, made by
+NumPy in blocks that stay in the cache. The gradient by the data is the same with the weights turned
+round; the one by the weights transforms the data and the results' gradients.
 
 Only a group of slices is transformed at a time, so that little scratch memory is needed, and
 `tiles` estimates whether what is saved pays for the transforms. The order of all sums is fixed:
@@ -22,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.handles import (
     Descriptor,
@@ -108,11 +109,15 @@ def offer(
 
     `source` and `target` are the spatial sizes of what is read and made (for "weights": of the data
     and the results' gradient); `weights` the sizes of the weights. Inputs are data and weights, or
-    data and gradient. `followers` are done in the same pass: "Bias", "Add", whose other operand is
-    the last input, and "Relu".
+    data and gradient, and then what the `followers` take that are done in the same pass: "Bias",
+    "Add" and "PRelu" something each, "Relu" nothing.
     """
     turned = kind == "data"
     channels, filters = weights[:2] if turned else weights[1::-1]
+    if len(source) == 2:  # a volume whose second axis has one position
+        source, target = (source[0], 1, source[1]), (target[0], 1, target[1])
+        weights = (*weights[:3], 1, weights[3])
+        windows = _raised(windows)
     found = shape(samples, channels, filters, source, target, windows, turned=turned)
     line = Line(backend, found, windows, kind)
     plain = _slice(backend, weights)
@@ -125,10 +130,26 @@ def offer(
         arrangement = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (PLAIN,))
     else:
         bind = partial(work.bind, followers=followers)
-        given = [{"Bias": None, "Add": CHANNELS_LAST}[f] for f in followers if f != "Relu"]
+        given = [
+            {"Bias": None, "Add": CHANNELS_LAST, "PRelu": PLAIN}[f]
+            for f in followers
+            if f != "Relu"
+        ]
         arrangement = Arrangement((CHANNELS_LAST, PLAIN, *given), (CHANNELS_LAST,))
     return Offer(f"tiles {line.kernel.implementation}", bind, workspace=count.used,
                  arrangements=(arrangement,))  # fmt: skip
+
+
+def _raised(windows: Windows) -> Windows:
+    """Windows over planes as windows over volumes."""
+
+    def between(pair: Sequence[Any], middle: int) -> tuple[Any, ...]:
+        return pair[0], middle, pair[1]
+
+    return Windows(
+        between(windows.kernel, 1), between(windows.strides, 1), between(windows.dilations, 1),
+        between(windows.before, 0), between(windows.after, 0), between(windows.output, 1),
+    )  # fmt: skip
 
 
 def _slice(backend: OneDnnBackend, weights: Sequence[int]) -> Descriptor:
@@ -162,18 +183,30 @@ class _Memory:
         self.near = take((outer.products, s.group, s.inner.source, s.line * s.channels))
         self.far = take((outer.products, s.group, s.inner.target, s.result * s.filters))
         self.weights = take((outer.taps * inner.taps, size))
+        self.places: Any = take((outer.products, size)) if s.flat and not grad else None
         self.sums: Any = take((outer.products, inner.taps * size)) if grad else None
-        tiles = s.group * s.inner.tiles
-        self.own: list[tuple[Any, ...]] = [
-            (
+        tiles = 0 if s.flat else s.group * s.inner.tiles
+        self.own: list[_Own] = [
+            _Own(
                 take((inner.products, tiles, s.line * s.channels)),
                 take((inner.products, tiles, s.result * s.filters)),
-                take((inner.products, size)),
-                take((inner.taps, size)) if grad else None,
+                take((inner.products, size if grad or not s.flat else 0)),
+                take((inner.taps, size)) if grad and not s.flat else None,
                 space.take((work.line.kernel.scratch,), np.uint8),
             )
             for _ in range(min(work.backend.threads.count, outer.products))
         ]
+
+
+@dataclass
+class _Own:
+    """What one thread needs: transformed tiles of both sides, transformed weights, their sums."""
+
+    near: Any
+    far: Any
+    kernels: Any
+    sums: Any
+    scratch: Any
 
 
 class _Work:
@@ -190,7 +223,7 @@ class _Work:
         self.sizes = tuple(weights)
         step = -1 if turned else 1  # the gradient by the data meets the weights in reverse
         self.outer, self.inner = (
-            axis.short.weights[:, ::step] for axis in (shape.outer, shape.inner)
+            axis.short.weights[:, ::step].copy() for axis in (shape.outer, shape.inner)
         )
 
     def memory(self, space: Workspace, *, grad: bool) -> _Memory:
@@ -207,27 +240,32 @@ class _Work:
         x, y = _lines(inputs[0]), _lines(outputs[0])
         others = iter(inputs[2:])
         given = {f: next(others) for f in followers if f != "Relu"}
-        bias, addend = given.get("Bias"), given.get("Add")
-        end = _End(y, bias, None if addend is None else _lines(addend), "Relu" in followers)
+        addend = _lines(given["Add"]) if "Add" in given else None
+        slopes = given["PRelu"].reshape(-1) if "PRelu" in given else None
+        end = _End(y, given.get("Bias"), addend, slopes, "Relu" in followers)
+        rounds = [team.share(self._packed(inputs[1], m.weights))]
+        if s.flat:
+            rounds.append(team.share(_product(self.outer, m.weights, m.places)))
         places = np.einsum("pi,qj->pqij", self.outer, self.inner)
         places = np.ascontiguousarray(places.reshape(*places.shape[:2], -1))
-        rounds = [team.share(self._packed(inputs[1], m.weights))]
         for group in self._groups():
             rounds.append(team.share(list(self._spread(group, s.outer, x, m.near))))
             shares = []
             for (first, last), own in zip(team.split(s.outer.short.products), m.own, strict=True):
-                near, far, kernels, _, scratch = own
                 calls: list[Thunk] = []
-                lines = [self.line.bind(*ends, scratch)
-                         for ends in zip(near, kernels, far, strict=True)]  # fmt: skip
+                lines = [] if s.flat else self._along(own.near, own.kernels, own.far, own)
                 for p in range(first, last):
-                    calls += _product(places[p], m.weights, kernels)
-                    calls += self._tiles(m.near[p], near, len(group))
+                    if s.flat:
+                        ends = (side[p][None, :, 0] for side in (m.near, m.far))
+                        calls += self._along(next(ends), m.places[p : p + 1], next(ends), own)
+                        continue
+                    calls += _product(places[p], m.weights, own.kernels)
+                    calls += self._tiles(m.near[p], own.near, len(group))
                     calls += lines
                     for u in range(len(group)):
                         for tile in range(s.inner.tiles):
                             rows, matrix = s.inner.writes(tile)
-                            made = far[:, u * s.inner.tiles + tile]
+                            made = own.far[:, u * s.inner.tiles + tile]
                             calls += _product(matrix, made, m.far[p, u, rows])
                 shares.append(in_turn(calls))
             rounds.append(partial(team.run, shares))
@@ -247,16 +285,20 @@ class _Work:
             rounds.append(team.share(spread))
             shares = []
             for (first, last), own in zip(team.split(s.outer.short.products), m.own, strict=True):
-                near, far, kernels, part, scratch = own
                 calls: list[Thunk] = []
-                lines = [self.line.bind(*ends, scratch)
-                         for ends in zip(near, kernels, far, strict=True)]  # fmt: skip
+                lines = [] if s.flat else self._along(own.near, own.kernels, own.far, own)
                 for p in range(first, last):
-                    calls += self._tiles(m.near[p], near, len(group))
-                    calls += self._tiles(m.far[p], far, len(group), gradient=True)
-                    calls += lines
-                    total = m.sums[p].reshape(part.shape)
-                    calls += _product(inner, kernels, part if number else total)
+                    total = m.sums[p].reshape(len(inner), -1)
+                    part = own.kernels if s.flat else own.sums
+                    if s.flat:
+                        ends = (side[p][None, :, 0] for side in (m.near, m.far))
+                        made = part if number else total
+                        calls += self._along(next(ends), made, next(ends), own)
+                    else:
+                        calls += self._tiles(m.near[p], own.near, len(group))
+                        calls += self._tiles(m.far[p], own.far, len(group), gradient=True)
+                        calls += lines
+                        calls += _product(inner, own.kernels, part if number else total)
                     if number:
                         calls.append(partial(np.add, total, part, out=total))
                 shares.append(in_turn(calls))
@@ -265,6 +307,10 @@ class _Work:
         rounds.append(team.share(_product(outer, m.sums, made)))
         rounds.append(team.share(self._packed(outputs[0], m.weights, out=True)))
         return in_turn(rounds)
+
+    def _along(self, near: Array, kernels: Array, far: Array, own: _Own) -> list[Thunk]:
+        """The convolutions along the third axis."""
+        return [self.line.bind(*ends, own.scratch) for ends in zip(near, kernels, far, strict=True)]
 
     def _groups(self) -> Iterator[list[tuple[int, int]]]:
         """Samples and tiles of the first axis that are transformed at a time."""
@@ -290,6 +336,8 @@ class _Work:
             source = x[sample, rows].reshape(rows.stop - rows.start, -1)
             goal = target[:, u].reshape(len(target), -1)
             yield from _product(matrix.T.copy() if gradient else matrix, source, goal)
+        if len(group) < self.shape.group:  # the last one is smaller: the rest counts as nothing
+            yield partial(target[:, len(group) :].fill, 0)
 
     def _tiles(
         self, source: Array, target: Array, count: int, *, gradient: bool = False
@@ -301,7 +349,7 @@ class _Work:
                 rows, matrix = axis.writes(tile) if gradient else axis.reads(tile)
                 goal = target[:, u * axis.tiles + tile]
                 yield from _product(matrix.T.copy() if gradient else matrix, source[u, rows], goal)
-        if count < self.shape.group:  # the last group is smaller: what remains counts as nothing
+        if count < self.shape.group:
             yield partial(target[:, count * axis.tiles :].fill, 0)
 
     def _gather(
@@ -312,7 +360,8 @@ class _Work:
         for u, (sample, tile) in enumerate(group):
             rows, matrix = self.shape.outer.writes(tile)
             goal = end.lines[sample, rows].reshape(rows.stop - rows.start, -1)
-            calls = _product(matrix, source[:, u].reshape(len(source), -1), goal, filters)
+            products = source[:, u].reshape(len(source), -1)
+            calls = _product(matrix, products, goal, filters)
             for call, (first, last) in zip(calls, _blocks(goal.shape[1], filters), strict=True):
                 made = [call]
                 part = goal[:, first:last]
@@ -322,6 +371,15 @@ class _Work:
                 if end.addend is not None:
                     other = end.addend[sample, rows].reshape(goal.shape)[:, first:last]
                     made.append(partial(np.add, part, other, out=part))
+                if end.slopes is not None:
+                    spare = products[: len(part), first:last]  # nobody reads it any more
+                    each = spare.reshape(len(part), -1, filters)
+                    made += [
+                        partial(np.minimum, part, np.float32(0), out=spare),
+                        partial(np.multiply, each, end.slopes, out=each),
+                        partial(np.maximum, part, np.float32(0), out=part),
+                        partial(np.add, part, spare, out=part),
+                    ]
                 if end.relu:
                     made.append(partial(np.maximum, part, np.float32(0), out=part))
                 yield in_turn(made)
@@ -334,12 +392,15 @@ class _End:
     lines: Array
     bias: Array | None
     addend: Array | None
+    slopes: Array | None
     relu: bool
 
 
 def _lines(x: Array) -> Array:
-    """A volume with its third axis and its channels in one: [N, Z, Y, X C]."""
+    """A volume with its third axis and its channels in one: [N, Z, Y, X C]; a plane's Y is 1."""
     last = np.moveaxis(x, 1, -1)
+    if last.ndim == 4:
+        last = last[:, :, None]
     if not last.flags.c_contiguous:
         last = np.ascontiguousarray(last)  # the caller's own array may lie in any way
     return last.reshape(*last.shape[:3], -1)

@@ -50,7 +50,7 @@ class Algorithm:
 
 @lru_cache
 def algorithm(results: int, taps: int) -> Algorithm:
-    """The matrices for a number of results and of taps, each at least 2.
+    """The matrices for a number of results and of taps, each at least 2, or both 1.
 
     The product of two polynomials, of `results` and of `taps` coefficients, is known from its
     values at as many points as it has coefficients; the convolution is its transpose.
@@ -61,6 +61,9 @@ def algorithm(results: int, taps: int) -> Algorithm:
     >>> [round(float(value), 3) for value in y]
     [8.0, 14.0, 20.0, 26.0]
     """
+    if results == taps == 1:
+        one = np.ones((1, 1), np.float32)
+        return Algorithm(1, 1, one, one, one)
     span = results + taps - 1
     angles = np.arange(span - 2) * 2 * np.pi / (span - 2)
     upper = [angle for angle in angles if 0 < angle < np.pi - 1e-9]
