@@ -21,8 +21,8 @@ from eddl.backends.onednn.handles import Descriptor, Handle, Kernel, attributes,
 from eddl.backends.onednn.library import (
     BIAS,
     DST,
+    ELTWISE_ELU,
     ELTWISE_LOGISTIC,
-    ELTWISE_RELU,
     ELTWISE_TANH,
     SRC,
     WEIGHTS,
@@ -32,7 +32,7 @@ from eddl.backends.onednn.library import (
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 
-ACTIVATIONS = {"relu": ELTWISE_RELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE_TANH}
+ACTIVATIONS = {"relu": ELTWISE_ELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE_TANH}
 
 
 @kernel("RNN", "GRU", "LSTM")
