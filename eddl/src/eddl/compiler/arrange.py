@@ -62,10 +62,13 @@ class _Walk:
         have = self.layouts.get(value, PLAIN)
         if have == layout:
             return value
-        copy = self._copies.get((value, layout))
+        key = value, layout
+        copy = self._copies.get(key)
         if copy is None:
+            if PLAIN not in (have, layout):  # a backend need not know every pair of layouts
+                value, have = self.lying(value, PLAIN), PLAIN
             node = make_node("Identity", value)
-            copy = self._copies[value, layout] = node.outputs[0]
+            copy = self._copies[key] = node.outputs[0]
             offer = self.backend.reorder(value.type, have, layout)
             self.calls.append(Call((node,), offer, (value,), (copy,)))
             if layout != PLAIN:

@@ -21,6 +21,8 @@ def concat(backend: OneDnnBackend, node: Node) -> Offer:
     parts = [value for value in node.inputs if value is not None]
     if not 3 <= y.rank <= 5 or node.attributes["axis"] % y.rank != 1:
         raise Yielded("not along the channels")
+    if any(part.node is not None and part.node.op == "ConvWeightGrad" for part in parts):
+        raise Yielded("gradients of weights, which end as ONNX lays them out")
     library, target = backend.library, backend.describe(y.type)
     sources = [backend.describe(part.type) for part in parts]
     made = Kernel(
