@@ -30,14 +30,21 @@ from eddl.ops.table import entry
 Array = np.ndarray[Any, Any]
 Kernel = Callable[["ArrayBackend", Node], Offer | None]
 KERNELS: dict[tuple[str, str], Kernel] = {}
+FITS: dict[tuple[str, str], Callable[[Node], bool]] = {}
+"""Which nodes a kernel is for, where it is not for all of the operator's."""
 
 
-def kernel(*names: str, domain: str = "") -> Callable[[Kernel], Kernel]:
-    """Register a function that makes the offer for nodes of the named operators."""
+def kernel(
+    *names: str, domain: str = "", fits: Callable[[Node], bool] | None = None
+) -> Callable[[Kernel], Kernel]:
+    """Register a function that makes the offer for nodes of the named operators, or for those of
+    them that fit; the others are written out."""
 
     def add(function: Kernel) -> Kernel:
         for name in names:
             KERNELS[domain, name] = function
+            if fits is not None:
+                FITS[domain, name] = fits
         return function
 
     return add
@@ -90,7 +97,10 @@ class ArrayBackend:
         """One pattern a node: this backend has a kernel for each operator by itself."""
         from eddl.backends.array.elementwise import offer_formula
 
-        found = KERNELS.get((node.domain, node.op))
+        key = node.domain, node.op
+        found = KERNELS.get(key)
+        if key in FITS and not FITS[key](node):
+            found = None
         if found is None and entry(node).formula is not None:
             found = offer_formula
         if found is None:

@@ -8,8 +8,10 @@ from eddl.backends.onednn import (
     linear,
     normalization,
     pooling,
+    recurrent,
     reduction,
     resampling,
+    standardization,
 )
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
@@ -28,6 +30,8 @@ __all__ = [
     "load",
     "normalization",
     "pooling",
+    "recurrent",
     "reduction",
     "resampling",
+    "standardization",
 ]

@@ -176,14 +176,23 @@ class Kernel:
     """A kernel that oneDNN has chosen; the primitive is made when it is first bound.
 
     A reference implementation is refused: it is slower than anything else would be. A small kernel
-    runs on the calling thread alone.
+    runs on the calling thread alone; a `shared` one is made for threads that have been told to
+    work alone, and may be run by several at a time.
     """
 
-    def __init__(self, library: Library, name: str, *arguments: Any, slow: bool = False) -> None:
+    def __init__(
+        self,
+        library: Library,
+        name: str,
+        *arguments: Any,
+        slow: bool = False,
+        shared: bool = False,
+    ) -> None:
         self.library = library
         tensors = [a for a in arguments if isinstance(a, Descriptor)]
         self._given = next((a.given for a in arguments if isinstance(a, Attributes)), {})
-        self.alone = sum(4 * math.prod(tensor.dims) for tensor in tensors) < SMALL
+        small = sum(4 * math.prod(tensor.dims) for tensor in tensors) < SMALL
+        self.alone = small and not shared
         with library.alone() if self.alone else nullcontext():
             made = library.make(f"{name}_primitive_desc_create", *arguments)
         self.description = Handle(library, made, "primitive_desc_destroy")
