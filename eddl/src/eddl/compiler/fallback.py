@@ -22,11 +22,12 @@ WORK = frozenset(
         *(("", name) for name in (
             "Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm", "Einsum", "Det", "DFT",
             "MaxPool", "MaxRoiPool", "RoiAlign", "BatchNormalization", "InstanceNormalization",
-            "GroupNormalization", "LayerNormalization", "LRN", "LSTM", "GRU", "RNN", "Loop", "Scan",
+            "GroupNormalization", "LayerNormalization", "LSTM", "GRU", "RNN", "Loop", "Scan",
         )),
         *((PRIVATE, name) for name in (
             "ConvWeightGrad", "Product", "Inverse", "MaxPoolGrad", "SumPool", "SumPoolGrad",
             "BatchNormalizationGrad", "BatchNormalizationRelu", "BatchNormalizationReluGrad",
+            "InstanceNormalizationGrad", "GroupNormalizationGrad", "LayerNormalizationGrad",
             "RoiAlignGrad", "Resample",
         )),
     }

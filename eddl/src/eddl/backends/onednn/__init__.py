@@ -10,6 +10,7 @@ from eddl.backends.onednn import (
     recurrent,
     reduction,
     resampling,
+    standardization,
 )
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
@@ -30,4 +31,5 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "standardization",
 ]
