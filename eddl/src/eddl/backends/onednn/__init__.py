@@ -10,6 +10,7 @@ from eddl.backends.onednn import (
     recurrent,
     reduction,
     resampling,
+    softmax,
     standardization,
 )
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
@@ -31,5 +32,6 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "softmax",
     "standardization",
 ]
