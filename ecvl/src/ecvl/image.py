@@ -260,7 +260,8 @@ class Image(Placed):
             'LAS'
         """
         meta = dict(self.meta)
-        meta.pop("slices", None)
+        if meta:
+            meta.pop("slices", None)
         return self._made(array, (self.affine, recount), meta)
 
     def regridded(self, array: NDArray[Any], affine: Affine) -> Self:

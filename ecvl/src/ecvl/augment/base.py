@@ -144,7 +144,7 @@ class Augmentation:
         rng: Any = None
         for number, operation in self.plan(0, key):
             chance = operation.chance
-            if operation.draws or chance < 1:
+            if chance < 1 or operation.draws:
                 dice = dice or _taken()
                 rng = dice.thrown_for(key, number)
                 if rng.random() >= chance:

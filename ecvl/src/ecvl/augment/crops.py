@@ -42,7 +42,8 @@ class CutOut(IndexOperation):
             for axis in range(3):
                 if want[axis] > have[axis]:
                     starts[axis] = -((want[axis] - have[axis]) // 2)
-        stage = (0, 1, starts[2]), (1, 1, starts[1]), (2, 1, starts[0])
+        first, second, third = starts
+        stage = (0, 1, third), (1, 1, second), (2, 1, first)
         return Drawn(stage, {"start": starts[3 - count :]}, want, padded)
 
     def _check_size(self) -> None:

@@ -53,8 +53,7 @@ class Spatial(Operation):
         drawn = self.draw(rng, chain)
         if drawn is None:
             return None
-        fills = (self.filling,) if self.interpolates or drawn.reaches_outside else ()
-        chain.add(drawn.stage, drawn.shape, fills)
+        chain.add(drawn.stage, drawn.shape, (self.filling,))
         return drawn.record
 
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
@@ -85,6 +84,15 @@ class Spatial(Operation):
 @dataclass(frozen=True)
 class IndexOperation(Spatial):
     """What the operations that copy whole voxels have in common."""
+
+    def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
+        """Let the images remember the move, and return what was drawn."""
+        drawn = self.draw(rng, chain)
+        if drawn is None:
+            return None
+        stage, record, shape, reaches_outside = drawn
+        chain.add(stage, shape, (self.filling,) if reaches_outside else ())
+        return record
 
     @property
     def interpolates(self) -> bool:

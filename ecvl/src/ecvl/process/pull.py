@@ -111,7 +111,7 @@ def recounted(image: Image, shape: tuple[int, int, int], recount: Recount, fill:
     """
     if shape[0] * shape[1] * shape[2] > MOST_VOXELS:
         _require_sane(shape)
-    axes, array, swapped = image.axes, image.array, False
+    axes, array, straight, swapped = image.axes, image.array, True, False
     sizes = array.shape
     cuts = [WHOLE] * len(sizes)
     for old, at in _places(axes):
@@ -123,6 +123,7 @@ def recounted(image: Image, shape: tuple[int, int, int], recount: Recount, fill:
         else:
             inside = start < sizes[at] and end >= -1
             cuts[at] = slice(start, end if end >= 0 else None, -1)
+            straight = False
         if not inside:
             moved = _reaching_out(image, shape, recount, _filling(image, fill))
             return image.recounted(moved, recount)
@@ -130,8 +131,10 @@ def recounted(image: Image, shape: tuple[int, int, int], recount: Recount, fill:
             swapped = True
     moved = array[tuple(cuts)]
     if swapped:
-        moved = moved.transpose(_order(axes, recount))
-    return image.recounted(copied(moved), recount)
+        moved = copied(moved.transpose(_order(axes, recount)))
+    else:
+        moved = moved.copy() if straight else copied(moved)
+    return image.recounted(moved, recount)
 
 
 def _require_sane(shape: tuple[int, int, int]) -> None:

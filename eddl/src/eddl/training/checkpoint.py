@@ -121,22 +121,23 @@ def read_checkpoint(training: Training, path: str | Path) -> None:
 
 
 def compare_kernels(training: Training) -> None:
-    """Warn, once, where a resumed training computes by other kernels than its checkpoint names."""
+    """Warn, once, where a resumed training computes by other kernels than its checkpoint names.
+
+    How often each is used may differ: memory modes compute the same values once or twice.
+    """
     if training.resumed is None:
         return
     for name, here in training.setup.kernels.items():
         there = training.kernels.get(name, here)
-        if here != there:
-            _warn(training.resumed, there, here, stacklevel=7)
+        if set(here) != set(there):
+            old, new = sorted({*there} - {*here}), sorted({*here} - {*there})
+            _warn(training.resumed, f"the kernels {old}", f"{new}", stacklevel=7)
             training.resumed = None
             return
 
 
-def _warn(path: str | Path, there: Any, here: Mapping[str, Any], *, stacklevel: int) -> None:
+def _warn(path: str | Path, there: Any, here: Any, *, stacklevel: int) -> None:
     """What differs between then and now."""
-    if isinstance(there, dict):
-        there = {name: value for name, value in there.items() if here.get(name) != value}
-        here = {name: here.get(name) for name in there} or dict(here)
     warnings.warn(
         f"{path}: written with {there}, resumed with {here}: the last bits of results may differ "
         "from an uninterrupted training's",
