@@ -21,6 +21,9 @@ from eddl.backends.onednn.library import (
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Node
 
+NARROW, FEW = 16, 1 << 12
+"""The length of a row, and the number of shorter ones, from which on oneDNN is faster."""
+
 
 @kernel("Softmax", "LogSoftmax")
 def softmax(backend: OneDnnBackend, node: Node) -> Offer:
@@ -33,9 +36,10 @@ def softmax(backend: OneDnnBackend, node: Node) -> Offer:
     if x.dtype != np.float32 or not x.rank or not (channels or axis == x.rank - 1):
         raise Refused("another type than float32, or another axis than the last or the channels'")
     library, size = backend.library, x.type.sizes[axis]
-    if not x.type.count:
-        raise Refused("nothing")
-    matrix = describe(library, [x.type.count // size, size], [size, 1])
+    rows = x.type.count // max(size, 1)
+    if not rows or (size < NARROW and rows > FEW):
+        raise Refused("many short rows, which NumPy computes side by side")
+    matrix = describe(library, [rows, size], [size, 1])
     mode = SOFTMAX if node.op == "Softmax" else SOFTMAX_LOGARITHM
     made = Kernel(library, "softmax_forward", library.engine, FORWARD_TRAINING, mode, matrix,
                   matrix, 1, attributes(library))  # fmt: skip
