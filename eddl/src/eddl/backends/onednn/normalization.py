@@ -39,7 +39,7 @@ from eddl.graph import Node, Value
 def _data(node: Node) -> Value:
     x = node.inputs[0]
     assert x is not None
-    if not 3 <= x.rank <= 5:
+    if not 2 <= x.rank <= 5:
         raise Refused(f"{x.rank} axes")
     return x
 
