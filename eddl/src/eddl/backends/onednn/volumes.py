@@ -118,7 +118,7 @@ def offer(
         source, target = (source[0], 1, source[1]), (target[0], 1, target[1])
         weights = (*weights[:3], 1, weights[3])
         windows = _raised(windows)
-    found = shape(samples, channels, filters, source, target, windows, turned=turned)
+    found = shape(samples, channels, filters, source, target, windows, kind)
     line = Line(backend, found, windows, kind)
     plain = _slice(backend, weights)
     reorders = _reorders(backend, line.packed, plain, out=kind == "weights")
