@@ -1,4 +1,4 @@
-"""Concatenation along the channels of values whose channels are last: all parts in one pass."""
+"""Joining and cutting values whose channels are last, all threads together."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from ctypes import c_int, c_void_p
 from typing import Any
 
-from eddl.backends.onednn.backend import OneDnnBackend, Yielded, kernel
+import numpy as np
+
+from eddl.backends.array.threads import in_turn
+from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Yielded, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import Kernel, attributes
-from eddl.backends.onednn.library import DST, MULTIPLE_SRC
-from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Thunk
+from eddl.backends.onednn.handles import (
+    Kernel,
+    Operations,
+    attributes,
+    channels_last,
+    describe,
+    single,
+)
+from eddl.backends.onednn.library import DST, MULTIPLE_SRC, SRC, Refused
+from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Pattern, Thunk
 from eddl.graph import Node
+from eddl.ops.arrangement import slice_ranges
 
 
 @kernel("Concat")
@@ -39,3 +50,61 @@ def concat(backend: OneDnnBackend, node: Node) -> Offer:
 
     chosen = Arrangement((CHANNELS_LAST,) * len(parts), (CHANNELS_LAST,))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+
+
+@kernel("Slice")
+def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
+    """A copy of a part; an addition behind it, as gradients of joined values have it, is done in
+    the same pass."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    ranges = slice_ranges(node)
+    if not 3 <= y.rank <= 5 or any(step != 1 for _, _, step in ranges) or not y.type.count:
+        raise Yielded("not a dense part")
+    if x.node is None:
+        raise Yielded("a part of weights, which lie as ONNX lays them out")
+    library, target = backend.library, backend.describe(y.type)
+    source = describe(library, y.type.sizes, channels_last(x.type.sizes))
+
+    def add(operations: Operations) -> None:
+        library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+
+    made = Kernel(library, "reorder", source, library.engine, target, library.engine,
+                  attributes(library, add if rest else None), slow=True)  # fmt: skip
+    if made.implementation.startswith("ref"):
+        raise Yielded("its reference implementation")
+    index = tuple(slice(start, stop) for start, stop, _ in ranges)
+    count = len(node.inputs)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        data = np.moveaxis(np.ascontiguousarray(np.moveaxis(inputs[0], 1, -1)), -1, 1)
+        run = made.bind({SRC: (source, data[index]), DST: (target, outputs[0])}, workspace)
+        if not rest or inputs[count].ctypes.data == outputs[0].ctypes.data:
+            return run
+        return in_turn([lambda: np.copyto(outputs[0], inputs[count]), run])
+
+    layouts = (CHANNELS_LAST, *[None] * (count - 1), *[CHANNELS_LAST] * len(rest))
+    return Offer(
+        f"reorder {made.implementation}",
+        bind,
+        workspace=made.scratch,
+        overwrites={0: (count,)} if rest else {},
+        arrangements=(Arrangement(layouts, (CHANNELS_LAST,)),),
+    )
+
+
+def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made, follower = nodes[0].outputs[0], nodes[1]
+        values = [value for value in follower.inputs if value is not None]
+        if any(value.type != made.type for value in values) or values.count(made) > 1:
+            return None
+        try:
+            return cut(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern(("Slice", "Add"), offer)]
+
+
+CHAINS["", "Slice"] = _chains
