@@ -119,3 +119,12 @@ def test_what_follows_is_done_in_the_same_pass(monkeypatch, operator, last):
     assert [name for name in names if not name.startswith("reorder")] == [
         name for name in names if name.startswith("tiles")
     ]
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_tile_may_read_nothing_but_padding(monkeypatch, rank):
+    small_parts(monkeypatch)
+    monkeypatch.setattr(tiles, "RESULTS", (4,))
+    inputs, arrays = data((1, 16, *[2] * rank), (16, 16, *[2] * rank))
+    y = apply("Conv", *inputs, pads=(2,) * 2 * rank)
+    check(inputs, with_gradients(y, inputs), arrays)

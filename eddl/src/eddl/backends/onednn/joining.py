@@ -1,4 +1,4 @@
-"""Joining and cutting values whose channels are last, all threads together."""
+"""Joining values along the channels, and cutting them apart, all threads together."""
 
 from __future__ import annotations
 
@@ -12,44 +12,66 @@ from eddl.backends.array.threads import in_turn
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Yielded, kernel
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.handles import (
+    Descriptor,
     Kernel,
     Operations,
     attributes,
     channels_last,
     describe,
+    row_major,
     single,
 )
 from eddl.backends.onednn.library import DST, MULTIPLE_SRC, SRC, Refused
-from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Pattern, Thunk
+from eddl.compiler.protocol import (
+    CHANNELS_LAST,
+    PLAIN,
+    Arrangement,
+    Layout,
+    Offer,
+    Pattern,
+    Thunk,
+)
 from eddl.graph import Node
 from eddl.ops.arrangement import slice_ranges
 
 
 @kernel("Concat")
 def concat(backend: OneDnnBackend, node: Node) -> Offer:
-    """Every part is copied to its channels, the threads sharing the samples and positions."""
+    """Every part is copied to its channels, which are last or lie as ONNX has them."""
     y = node.outputs[0]
     parts = [value for value in node.inputs if value is not None]
     if not 3 <= y.rank <= 5 or node.attributes["axis"] % y.rank != 1:
         raise Yielded("not along the channels")
-    if any(part.node is not None and part.node.op == "ConvWeightGrad" for part in parts):
-        raise Yielded("gradients of weights, which end as ONNX lays them out")
-    library, target = backend.library, backend.describe(y.type)
-    sources = [backend.describe(part.type) for part in parts]
-    made = Kernel(
-        library, "concat", library.engine, target, c_int(len(parts)), c_int(1),
-        (c_void_p * len(parts))(*(source._as_parameter_ for source in sources)),
-        attributes(library), slow=True,
-    )  # fmt: skip
-    if made.implementation.startswith("ref"):
-        raise Yielded("its reference implementation")
+    library = backend.library
+
+    def make(layout: Layout) -> tuple[Kernel, list[Descriptor], Descriptor]:
+        sources = [backend.describe(part.type, layout) for part in parts]
+        target = backend.describe(y.type, layout)
+        made = Kernel(
+            library, "concat", library.engine, target, c_int(len(parts)), c_int(1),
+            (c_void_p * len(parts))(*(source._as_parameter_ for source in sources)),
+            attributes(library), slow=True,
+        )  # fmt: skip
+        if made.implementation.startswith("ref"):
+            raise Yielded("its reference implementation")
+        return made, sources, target
+
+    ways = {layout: make(layout) for layout in (CHANNELS_LAST, PLAIN)}
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        pairs = enumerate(zip(sources, map(straight, inputs), strict=True), MULTIPLE_SRC)
-        return made.bind({**dict(pairs), DST: (target, outputs[0])}, workspace)
+        (result,) = outputs
+        layout = PLAIN if result.flags.c_contiguous else CHANNELS_LAST
+        made, sources, target = ways[layout]
+        lie = np.ascontiguousarray if layout == PLAIN else straight
+        pairs = enumerate(zip(sources, map(lie, inputs), strict=True), MULTIPLE_SRC)
+        return made.bind({**dict(pairs), DST: (target, result)}, workspace)
 
-    chosen = Arrangement((CHANNELS_LAST,) * len(parts), (CHANNELS_LAST,))
-    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+    return Offer(
+        ways[PLAIN][0].implementation,
+        bind,
+        workspace=max(made.scratch for made, _, _ in ways.values()),
+        arrangements=[Arrangement((way,) * len(parts), (way,)) for way in ways],
+    )
 
 
 @kernel("Slice")
@@ -61,35 +83,45 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     ranges = slice_ranges(node)
     if not 3 <= y.rank <= 5 or any(step != 1 for _, _, step in ranges) or not y.type.count:
         raise Yielded("not a dense part")
-    if x.node is None:
-        raise Yielded("a part of weights, which lie as ONNX lays them out")
-    library, target = backend.library, backend.describe(y.type)
-    source = describe(library, y.type.sizes, channels_last(x.type.sizes))
+    library = backend.library
 
     def add(operations: Operations) -> None:
         library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
 
-    made = Kernel(library, "reorder", source, library.engine, target, library.engine,
-                  attributes(library, add if rest else None), slow=True)  # fmt: skip
-    if made.implementation.startswith("ref"):
-        raise Yielded("its reference implementation")
+    def make(layout: Layout) -> tuple[Kernel, Descriptor, Descriptor]:
+        rule = row_major if layout == PLAIN else channels_last
+        target = backend.describe(y.type, layout)
+        source = describe(library, y.type.sizes, rule(x.type.sizes))
+        made = Kernel(library, "reorder", source, library.engine, target, library.engine,
+                      attributes(library, add if rest else None), slow=True)  # fmt: skip
+        if made.implementation.startswith("ref"):
+            raise Yielded("its reference implementation")
+        return made, source, target
+
+    ways = {layout: make(layout) for layout in (CHANNELS_LAST, PLAIN)}
     index = tuple(slice(start, stop) for start, stop, _ in ranges)
     count = len(node.inputs)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        data = np.moveaxis(np.ascontiguousarray(np.moveaxis(inputs[0], 1, -1)), -1, 1)
-        run = made.bind({SRC: (source, data[index]), DST: (target, outputs[0])}, workspace)
-        if not rest or inputs[count].ctypes.data == outputs[0].ctypes.data:
+        (result,) = outputs
+        plain = result.flags.c_contiguous
+        made, source, target = ways[PLAIN if plain else CHANNELS_LAST]
+        data = inputs[0] if plain else np.moveaxis(inputs[0], 1, -1)
+        data = np.ascontiguousarray(data)  # the caller's own array may lie in any way
+        data = data if plain else np.moveaxis(data, -1, 1)
+        run = made.bind({SRC: (source, data[index]), DST: (target, result)}, workspace)
+        if not rest or inputs[count].ctypes.data == result.ctypes.data:
             return run
-        return in_turn([lambda: np.copyto(outputs[0], inputs[count]), run])
+        return in_turn([lambda: np.copyto(result, inputs[count]), run])
 
-    layouts = (CHANNELS_LAST, *[None] * (count - 1), *[CHANNELS_LAST] * len(rest))
     return Offer(
-        f"reorder {made.implementation}",
+        f"part {ways[PLAIN][0].implementation}",
         bind,
-        workspace=made.scratch,
+        workspace=max(made.scratch for made, _, _ in ways.values()),
         overwrites={0: (count,)} if rest else {},
-        arrangements=(Arrangement(layouts, (CHANNELS_LAST,)),),
+        arrangements=[
+            Arrangement((way, *[None] * (count - 1), *[way] * len(rest)), (way,)) for way in ways
+        ],
     )
 
 

@@ -333,7 +333,7 @@ class _Work:
         """Transform along the first axis."""
         for u, (sample, tile) in enumerate(group):
             rows, matrix = axis.writes(tile) if gradient else axis.reads(tile)
-            source = x[sample, rows].reshape(rows.stop - rows.start, -1)
+            source = x[sample, rows].reshape(rows.stop - rows.start, x[0, 0].size)
             goal = target[:, u].reshape(len(target), -1)
             yield from _product(matrix.T.copy() if gradient else matrix, source, goal)
         if len(group) < self.shape.group:  # the last one is smaller: the rest counts as nothing
