@@ -1,6 +1,6 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, join, differentiate, simplify, join products, lower, fuse, select kernels,
+specialise, fold, split, join, differentiate, simplify, lower, join products, fuse, select kernels,
 arrange layouts, prepare, plan memory, bind: each a small function in a file of its own. This room
 knows operators and graphs and no backend.
 """
@@ -106,7 +106,7 @@ def compile_graph(
     whole = simplify(differentiate(join(static)))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision)))
-    whole = simplify(lower(join_products(whole), backend))
+    whole = simplify(join_products(simplify(lower(whole, backend))))
     final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}

@@ -1,8 +1,9 @@
 """RNN, GRU and LSTM: the array backend's way through the sequence, with oneDNN's products.
 
 Weights that all steps share are packed once a run, and the gates' activations follow their product
-in the same pass, sigmoids as tanh(x / 2) / 2 + 1 / 2 where both kinds occur. oneDNN's own recurrent primitives were slower or equal on all that was measured,
-needed eight times the memory (a workspace and scratch memory as large), and know no lengths.
+in the same pass, sigmoids as tanh(x / 2) / 2 + 1 / 2 where both kinds occur. oneDNN's own recurrent
+primitives were no faster in training, needed eight times the memory (a workspace and scratch memory
+as large), and know no lengths.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import Array
-from eddl.backends.array.cells import Matrix, Recurrence
+from eddl.backends.array.cells import Recurrence
+from eddl.backends.array.products import Matrix
 from eddl.backends.array.recurrent import backward, forward
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.elementwise import ADD, AFTERWARDS, MULTIPLY, SECOND
@@ -40,13 +42,17 @@ ACTIVATIONS = {"relu": ELTWISE_RELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWIS
 @kernel("RNN", "GRU", "LSTM")
 def recurrent(backend: OneDnnBackend, node: Node) -> Offer:
     """The states behind all steps, and the last ones."""
-    return _alone(backend, forward(backend, _fitting(node), partial(Product, backend.library)))
+    return _alone(
+        backend, forward(backend, _fitting(node), partial(PackedProduct, backend.library))
+    )
 
 
 @kernel("RNNGrad", "GRUGrad", "LSTMGrad", domain="eddl")
 def recurrent_grad(backend: OneDnnBackend, node: Node) -> Offer:
     """The gradients of sequence, weights, biases and initial states."""
-    return _alone(backend, backward(backend, _fitting(node), partial(Product, backend.library)))
+    return _alone(
+        backend, backward(backend, _fitting(node), partial(PackedProduct, backend.library))
+    )
 
 
 def _fitting(node: Node) -> Node:
@@ -71,8 +77,8 @@ def _alone(backend: OneDnnBackend, offer: Offer) -> Offer:
     return replace(offer, kernel="spans of matmul", bind=bind)
 
 
-class Product:
-    """As the array backend's."""
+class PackedProduct:
+    """A product of the recurrent kernels by oneDNN."""
 
     def __init__(
         self,
@@ -88,7 +94,7 @@ class Product:
         packed: bool = False,
     ) -> None:
         row = describe(library, (1, out.columns), (out.columns, 1))
-        self._row, self._vectors = row, {}
+        self._row, self._vectors = row, dict[int, Array]()
 
         def follow(operations: Handle, name: str, *arguments: Any) -> None:
             library.call(f"post_ops_append_{name}", operations, *arguments)
