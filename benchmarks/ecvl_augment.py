@@ -283,6 +283,8 @@ def volumes() -> dict[str, tuple[Action, dict[str, Action]]]:
     mean = M.RandScaleIntensityFixedMean(prob=1, factors=0.2, preserve_range=True, fixed_mean=True)
     crop = M.RandCropByPosNegLabel(64, tensor, pos=1, neg=0, num_samples=1)
     dropped = M.RandCoarseDropout(holes=100, spatial_size=13, prob=1, fill_value=0)
+    # MONAI writes its holes into what it is given, without a copy: it gets a volume of its own.
+    dropped_tensor = tensor.clone()
     steps3 = [
         augment.Affine((-10, 10), (0.9, 1.1), 0, (-5, 5), axes="zyx"),
         augment.Elastic(60, 11),
@@ -344,7 +346,10 @@ def volumes() -> dict[str, tuple[Action, dict[str, Action]]]:
             ours(augment.ChannelShuffle(p=1), Image(np.stack([array[:64]] * 2), "czyx")),
             {},
         ),
-        "CoarseDropout": (ours(augment.CoarseDropout(0.1, 0.1), image), monai(dropped)),
+        "CoarseDropout": (
+            ours(augment.CoarseDropout(0.1, 0.1), image),
+            {"MONAI": lambda: dropped(dropped_tensor)},
+        ),
         "Contrast": (
             ours(augment.Contrast((0.8, 1.2)), image),
             monai(mean) | batch(colours.augment_contrast, (0.8, 1.2)),

@@ -68,13 +68,34 @@ def _matrix(*rows: Any) -> Any:
 @pytest.mark.parametrize(
     ("matrix", "answer"),
     [
-        (np.eye(4), 0),
-        (np.diag([-1.0, 1, 1, 1]), 1),
-        (_matrix((0, 1, 0, 2), (1, 0, 0, 0), (0, 0, 1, -3)), 1),
+        (np.eye(4), grids.SAME),
+        (np.diag([-1.0, 1, 1, 1]), ((0, -1, 0), (1, 1, 0), (2, 1, 0))),
+        (_matrix((0, 1, 0, 2), (1, 0, 0, 0), (0, 0, 1, -3)), ((1, 1, 2), (0, 1, 0), (2, 1, -3))),
         (_matrix((1, 0, 0, 0.5), (0, 1, 0, 0), (0, 0, 1, 0)), None),
         (np.diag([1.001, 1, 1, 1]), None),
         (_matrix((1, 1, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)), None),
     ],
 )
-def test_index_operations_are_recognised(matrix: Any, answer: int | None) -> None:
-    assert grids.is_index_operation(matrix, (10, 10, 10)) == answer
+def test_index_operations_are_recognised(matrix: Any, answer: Any) -> None:
+    assert grids.recount_of(matrix, (10, 10, 10)) == answer
+    if answer:
+        assert np.array_equal(grids.recount_matrix(answer), matrix)
+
+
+def test_two_recounts_are_the_product_of_their_matrices() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        first, then = (
+            tuple(
+                zip(
+                    rng.permutation(3).tolist(),
+                    rng.choice([-1, 1], 3).tolist(),
+                    rng.integers(-9, 9, 3).tolist(),
+                    strict=True,
+                )
+            )
+            for _ in range(2)
+        )
+        both = grids.recounted_twice(first, then)  # type: ignore[arg-type]
+        product = grids.recount_matrix(first) @ grids.recount_matrix(then)  # type: ignore[arg-type]
+        assert np.array_equal(grids.recount_matrix(both), product)

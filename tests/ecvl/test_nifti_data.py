@@ -1,7 +1,7 @@
 """Volumes of public packages have nibabel's values and affine, and are written back the same.
 
-Among them are RAS, LAS, LPS, PIR, LIA, IPL, PLS, LPI and RPI volumes, big-endian ones, one of NIfTI-2,
-singleton axes, NaN, RGB structures, time and vectors.
+Among them are RAS, LAS, LPS, PIR, LIA, IPL, PLS, LPI and RPI volumes, big-endian ones, one of
+NIfTI-2, singleton axes, NaN, RGB structures, time and vectors.
 """
 
 import warnings

@@ -15,6 +15,11 @@ import numpy as np
 from ecvl.affines import Affine, parsed_orientation, voxel_sizes, world_axes
 from ecvl.errors import GeometryError, ParameterError
 
+# For each old axis x, y, z: the new axis that it is, 1 or -1 for its direction, and the old index
+# of the first new voxel.
+Recount = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+SAME: Recount = ((0, 1, 0), (1, 1, 0), (2, 1, 0))
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -39,7 +44,9 @@ class Grid:
         """Whether both grids have the same sizes and no voxel lies `tolerance` voxels off."""
         if self.shape != other.shape:
             return False
-        return is_index_operation(index_matrix(self, other), self.shape, tolerance) == 0
+        if self.affine is other.affine or np.array_equal(self.affine, other.affine):
+            return True
+        return recount_of(index_matrix(self, other), self.shape, tolerance) == SAME
 
 
 class Change(NamedTuple):
@@ -63,38 +70,68 @@ def index_matrix(old: Grid, new: Grid) -> Affine:
     return matrix
 
 
-def is_index_operation(matrix: Affine, shape: Sequence[int], tolerance: float = 1e-3) -> int | None:
-    """Say whether a matrix only permutes, flips and shifts whole voxels of a grid of `shape`.
+def recount_of(matrix: Affine, shape: Sequence[int], tolerance: float = 1e-3) -> Recount | None:
+    """Return what a matrix does to the voxels of a grid of `shape`, if it moves whole ones only.
 
     Returns:
-        `None` if voxels fall between voxels (by over `tolerance` voxels at some corner), 0 if the
-        matrix is the identity, and 1 for any other index operation.
+        `None` if voxels fall between voxels, by over `tolerance` voxels at some corner.
 
     Example:
-        >>> import numpy as np
-        >>> is_index_operation(np.diag([1.0, 1.0, 1.25, 1.0]), (4, 4, 4)) is None
+        >>> recount_of(np.diag([-1.0, 1.0, 1.0, 1.0]), (4, 4, 4))
+        ((0, -1, 0), (1, 1, 0), (2, 1, 0))
+        >>> recount_of(np.diag([1.0, 1.0, 1.25, 1.0]), (4, 4, 4)) is None
         True
     """
     reach = [size - 1 for size in reversed(shape)]
-    taken, same = 0, True
+    taken = 0
+    found = []
     # Plain numbers: NumPy would take longer to start than this takes to finish.
-    for axis, row in enumerate(matrix.tolist()[:3]):
-        offset = row[3] - round(row[3])
-        least = most = offset
-        same &= round(row[3]) == 0
-        others = 0
+    for row in matrix.tolist()[:3]:
+        start = round(row[3])
+        least = most = row[3] - start
+        here: tuple[int, int, int] | None = None
         for other, size in enumerate(reach):
             nearest = round(row[other])
             if nearest:
-                if abs(nearest) != 1 or others or taken >> other & 1:
+                if abs(nearest) != 1 or here or taken >> other & 1:
                     return None
-                others, taken = 1, taken | 1 << other
-                same &= nearest == 1 and other == axis
+                here, taken = (other, nearest, start), taken | 1 << other
             beside = (row[other] - nearest) * size
             least, most = least + min(beside, 0.0), most + max(beside, 0.0)
-        if not others or max(-least, most) > tolerance:
+        if here is None or max(-least, most) > tolerance:
             return None
-    return 0 if same else 1
+        found.append(here)
+    x, y, z = found
+    return x, y, z
+
+
+def recount_matrix(recount: Recount) -> Affine:
+    """Return the matrix from new voxel indices (x, y, z, 1) to old ones.
+
+    Example:
+        >>> recount_matrix(((0, -1, 3), (1, 1, 0), (2, 1, 0)))[0]
+        array([-1.,  0.,  0.,  3.])
+    """
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1
+    for old, (new, step, start) in enumerate(recount):
+        matrix[old, new], matrix[old, 3] = step, start
+    return matrix
+
+
+def recounted_twice(first: Recount, then: Recount) -> Recount:
+    """Return two recounts as one: that from the oldest voxels, and that of its result.
+
+    Example:
+        >>> flip = ((0, -1, 3), (1, 1, 0), (2, 1, 0))
+        >>> recounted_twice(flip, flip) == SAME
+        True
+    """
+    x, y, z = (
+        (then[middle][0], step * then[middle][1], start + step * then[middle][2])
+        for middle, step, start in first
+    )
+    return x, y, z
 
 
 def reoriented(grid: Grid, orientation: str) -> Change:

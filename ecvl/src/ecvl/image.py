@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecvl.affines import Affine, checked_affine
 from ecvl.errors import GeometryError, KindError, ParameterError
+from ecvl.grids import Recount, recount_matrix
 from ecvl.placed import Placed
 from ecvl.regions import chosen
 
@@ -76,8 +77,8 @@ class Image(Placed):
             raise ParameterError(f"expected kind 'image' or 'labels', received {kind!r}")
         self._array = _checked_array(array, kind)
         self._axes = _checked_axes(axes, self._array.shape)
-        self._affine = checked_affine(affine)
-        self._affine.flags.writeable = False
+        # Or an affine and a recount, whose product is made when it is asked for.
+        self._affine: Affine | tuple[Affine, Recount] = _frozen(checked_affine(affine))
         self._kind: Kind = kind
         self.meta: dict[str, Any] = dict(meta or {})
         if label_names is not None and kind != "labels":
@@ -99,7 +100,11 @@ class Image(Placed):
     @property
     def affine(self) -> Affine:
         """4x4 from voxel x, y, z to RAS+ mm; read-only."""
-        return self._affine
+        affine = self._affine
+        if isinstance(affine, tuple):
+            before, recount = affine
+            affine = self._affine = _frozen(before @ recount_matrix(recount))
+        return affine
 
     @property
     def kind(self) -> Kind:
@@ -131,11 +136,24 @@ class Image(Placed):
         """The (low, high) that intensity operations work over."""
         if self._given_range is not None:
             return self._given_range
-        if self.dtype == np.uint8 and self._kind == "image":
+        if self._array.dtype.char == "B" and self._kind == "image":
             return 0.0, 255.0
         if self._own_range is None:
             self._own_range = _measured_range(self._array)
         return self._own_range
+
+    def settled(self) -> Self:
+        """Return the image with its value range given, so that it stays when pixels change.
+
+        Example:
+            >>> import numpy as np
+            >>> image = Image(np.array([[3.0, 4.0]]), "yx").settled()
+            >>> image.with_array(image.array * 2).value_range
+            (3.0, 4.0)
+        """
+        if self._given_range or self._kind != "image" or self._array.dtype.char == "B":
+            return self
+        return self.with_array(self._array, value_range=self.value_range)
 
     def __getitem__(self, key: Any) -> Self:
         """Return a part of the image, with its geometry: `image[10:20, ..., ::-1]`.
@@ -152,11 +170,11 @@ class Image(Placed):
             >>> image[2, 1:], image[2].world((0, 0))
             (Image(image yx 3×5 float64, spacing 2×1 mm, RAS), array([0., 0., 6.]))
         """
-        region = chosen(key, self._axes, self.shape, self._affine)
+        region = chosen(key, self._axes, self.shape, self.affine)
         within = tuple(slice(*ends) for ends in region.box)
         array = self._array[within][region.inner]
         whole = array.shape == self.shape
-        meta = region.meta(self.meta, self._affine, whole)
+        meta = region.meta(self.meta, self.affine, whole)
         return self.replace(array=array, axes=region.axes, affine=region.affine, meta=meta)
 
     # Without it Python would walk an image by `image[0]`, `image[1]`, ...
@@ -176,7 +194,7 @@ class Image(Placed):
         kept: dict[str, Any] = {
             "array": self._array,
             "axes": self._axes,
-            "affine": self._affine,
+            "affine": self.affine,
             "kind": self._kind,
             "meta": self.meta,
             "label_names": self._label_names
@@ -205,17 +223,46 @@ class Image(Placed):
             >>> Image(np.zeros((1, 2)), "yx").with_array(np.ones((1, 2))).array
             array([[1., 1.]])
         """
+        meta = dict(self.meta)
+        if affine is None:
+            return self._made(array, self._affine, meta, value_range)
+        meta.pop("slices", None)
+        return self._made(array, _frozen(affine), meta, value_range)
+
+    def _made(
+        self,
+        array: NDArray[Any],
+        affine: Affine | tuple[Affine, Recount],
+        meta: dict[str, Any],
+        value_range: tuple[float, float] | None = None,
+    ) -> Self:
         result = object.__new__(type(self))
-        result._array, result._axes, result._kind = array, self._axes, self._kind
-        result._affine, result.meta = self._affine, dict(self.meta)
-        if affine is not None:
-            affine.flags.writeable = False
-            result._affine = affine
-            result.meta.pop("slices", None)
+        result._array = array
+        result._axes = self._axes
+        result._affine = affine
+        result._kind = self._kind
         result._label_names = self._label_names
-        result._given_range = self._given_range if value_range is None else value_range
+        result._given_range = value_range or self._given_range
         result._own_range = None
+        result.meta = meta
         return result
+
+    def recounted(self, array: NDArray[Any], recount: Recount) -> Self:
+        """Return the image with other pixels, which were copied from its own as a recount says.
+
+        As quick as `with_array`: the affine is worked out when it is asked for.
+
+        Example:
+            >>> import numpy as np
+            >>> image = Image(np.array([[1, 2, 3]]), "yx")
+            >>> flip = ((0, -1, 2), (1, 1, 0), (2, 1, 0))
+            >>> image.recounted(image.array[:, ::-1].copy(), flip).orientation
+            'LAS'
+        """
+        meta = dict(self.meta)
+        if meta:
+            meta.pop("slices", None)
+        return self._made(array, (self.affine, recount), meta)
 
     def regridded(self, array: NDArray[Any], affine: Affine) -> Self:
         """Return the image on another grid; what was known of each slice no longer holds and goes.
@@ -271,6 +318,11 @@ def require_kind(image: Any, kind: Kind | None, function: str) -> None:
         )
     if kind is not None and image.kind != kind:
         raise KindError(f"{function} takes kind={kind!r}, received kind={image.kind!r}")
+
+
+def _frozen(affine: Affine) -> Affine:
+    affine.flags.writeable = False
+    return affine
 
 
 def _checked_array(array: Any, kind: Kind) -> NDArray[Any]:

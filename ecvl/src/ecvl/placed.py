@@ -3,6 +3,7 @@
 Everything else about geometry is derived here, once. Held by `tests/ecvl/test_image.py`.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,12 @@ class Placed:
     @property
     def grid(self) -> Grid:
         """The geometry alone; a 2-D image is one slice thick."""
-        z, y, x = ((1, *self.spatial_shape))[-3:]
-        return Grid((z, y, x), self.affine)
+        return Grid(self.grid_shape, self.affine)
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        """Sizes along z, y and x; a 2-D image is one slice thick."""
+        return _grid_shape(self.axes, self.shape)
 
     def world(self, index: ArrayLike) -> NDArray[np.float64]:
         """Return the RAS+ mm positions of voxel indices.
@@ -102,6 +107,12 @@ class Placed:
         sizes = "×".join(map(str, self.shape))
         spacing = "×".join(f"{distance:.4g}" for distance in self.spacing)
         return f"{self.axes} {sizes} %s, spacing {spacing} mm, {self.orientation}"
+
+
+@lru_cache(maxsize=256)
+def _grid_shape(axes: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    z, y, x = (shape[axes.index(letter)] if letter in axes else 1 for letter in "zyx")
+    return z, y, x
 
 
 def world_of(affine: Affine, index: ArrayLike, dimensions: int) -> NDArray[np.float64]:

@@ -114,11 +114,11 @@ def test_crops_by_label_hold_the_label() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 200, 200), (30, 90, 90)])
 def test_elastic_displacements_have_the_deviation(shape: Any) -> None:
-    from ecvl.augment.spatial import Scene
+    from ecvl.augment.chain import Chain
 
     turn = augment.Elastic(100, 6)
     image = Image(np.zeros(shape, np.float32), "zyx", np.diag([1, 1, 2, 1]))
-    drawn = turn.draw(np.random.default_rng(0), Scene(image.grid, "zyx", lambda *_: None))
+    drawn = turn.draw(np.random.default_rng(0), Chain([image]))
     assert drawn is not None
     nodes = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")[::-1], -1).reshape(-1, 3)
     beside = drawn.stage.at(nodes[::7]) * (1, 1, 2)  # type: ignore[union-attr]

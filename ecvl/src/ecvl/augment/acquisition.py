@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ecvl.augment.affine import turned_about
 from ecvl.augment.base import drawn
+from ecvl.augment.blur import TAKEN
 from ecvl.augment.intensity import Amounts, Intensity
 from ecvl.augment.randoms import Source
 from ecvl.augment.spatial import around_centre, checked_axes, require_axes
@@ -111,14 +112,12 @@ class RicianNoise(Intensity):
         """Return the noisy image."""
         low, high = image.value_range
         kind = working_type(image.dtype)
-        deviation = np.float32(amounts["deviation"] * (high - low))
+        deviation = amounts["deviation"] * (high - low)
         first, second = Source(rng), Source(rng)
         result = np.empty_like(image.array)
         flat, out = image.array.reshape(-1), result.reshape(-1)
-        pairs = zip(first.normals(flat.size), second.normals(flat.size), strict=True)
-        for (place, real), (_, imaginary) in pairs:
-            real *= deviation
-            imaginary *= deviation
+        parts = (source.normals(flat.size, deviation) for source in (first, second))
+        for (place, real), (_, imaginary) in zip(*parts, strict=True):
             signal = flat[place].astype(kind)
             signal -= kind(low)
             signal += real
@@ -288,27 +287,26 @@ class LowResolution(Intensity):
         import cv2
 
         require_axes(self.axes, image.spatial_axes, "LowResolution")
-        size = dict(zip("zyx", image.grid.shape, strict=True))
-        fewer = {
-            letter: max(1, round(n / amounts["factor"])) if letter in self.axes else n
-            for letter, n in size.items()
-        }
+        depth, height, width = image.grid_shape
+        z, y, x = (
+            max(1, round(size / amounts["factor"])) if letter in self.axes else size
+            for letter, size in zip("zyx", (depth, height, width), strict=True)
+        )
         values = image.array
-        if values.dtype not in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
+        if values.dtype.char not in TAKEN:
             values = values.astype(working_type(values.dtype))
-        if fewer["z"] < size["z"]:
+        if z < depth:
             values = values.astype(working_type(values.dtype), copy=False)
-            larger = _coarser(size["z"], fewer["z"])
-            values = _along(image, "z", [(larger, values)])
+            values = _along(image, "z", [(_coarser(depth, z), values)])
 
         def coarse(plane: Array) -> Array:
-            small = cv2.resize(plane, (fewer["x"], fewer["y"]), interpolation=cv2.INTER_AREA)
-            return np.asarray(
-                cv2.resize(small, (size["x"], size["y"]), interpolation=cv2.INTER_LINEAR)
-            )
+            small = cv2.resize(plane, (x, y), interpolation=cv2.INTER_AREA)
+            return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
-        if fewer["y"] < size["y"] or fewer["x"] < size["x"]:
+        if y < height or x < width:
             values = in_planes(values, image.axes, coarse)
+        elif values is image.array:
+            values = values.copy()
         return _finished(image, values)
 
 

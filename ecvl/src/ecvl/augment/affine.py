@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.augment.base import drawn
+from ecvl.augment.chain import Chain
 from ecvl.augment.spatial import (
     AXES,
     Drawn,
-    Scene,
     Spatial,
     around_centre,
     checked_axes,
@@ -58,7 +58,7 @@ class Rotate(Spatial):
             object.__setattr__(self, "centre", tuple(map(float, self.centre)))
         self._check()
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the rotation."""
         if self.axis != "z" and scene.spatial_axes == "yx":
             raise GeometryError(f"a 2-D image turns around 'z' only, received axis={self.axis!r}")
@@ -98,7 +98,7 @@ class Scale(Spatial):
         checked_axes(self.axes)
         self._check(factor=1e-3)
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the scaling."""
         require_axes(self.axes, scene.spatial_axes, "Scale")
         factor = drawn(rng, self.factor)
@@ -133,7 +133,7 @@ class Shear(Spatial):
     def __post_init__(self) -> None:
         self._check(x=(-GREATEST_SHEAR, GREATEST_SHEAR), y=(-GREATEST_SHEAR, GREATEST_SHEAR))
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the shearing."""
         x, y = drawn(rng, self.x), drawn(rng, self.y)
         return Drawn(around_centre(_sheared(x, y), scene.grid), {"x": x, "y": y})
@@ -168,7 +168,7 @@ class Translate(Spatial):
         """It moves along the axes as they are."""
         return False
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the shift."""
         if self.z != (0, 0):
             require_axes("z", scene.spatial_axes, "Translate")
@@ -214,7 +214,7 @@ class Affine(Spatial):
             raise ParameterError(f"expected axes 'yx' or 'zyx', received {self.axes!r}")
         self._check(scale=1e-3, shear=(-GREATEST_SHEAR, GREATEST_SHEAR))
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the map."""
         require_axes(self.axes, scene.spatial_axes, "Affine")
         letters = self.axes[::-1]

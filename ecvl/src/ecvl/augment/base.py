@@ -5,25 +5,29 @@
 * Every random decision comes from Philox, keyed by seed and epoch, with sample and operation as its
   counter: nothing else (no global state, no number of workers) can change it.
 
-Held by `tests/ecvl/test_augment_contract.py`, generated for every class of the table.
+Held by `tests/ecvl/augment/test_contract.py`, generated for every class of the table.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
+from ecvl.augment.chain import Chain
 from ecvl.errors import KindError, ParameterError
 from ecvl.image import Image
 from ecvl.process.pull import checked_fill
-from ecvl.sample import Sample
+from ecvl.sample import Sample, require_one_grid
 from ecvl.serial import checked_pair, is_number, to_entry
 
-Streams = Callable[[int], np.random.Generator]
 Planned = tuple[int, "Operation"]
+Key = tuple[int, int, int]
+Record = dict[str, Any]
+
+# Above every seed, epoch and number of a sample.
+LIMIT = 1 << 64
 
 
 class Augmentation:
@@ -34,12 +38,12 @@ class Augmentation:
         """How many streams of random numbers it may draw from."""
         raise NotImplementedError
 
-    def plan(self, first: int, streams: Streams) -> list[Planned]:
+    def plan(self, first: int, key: Key) -> list[Planned]:
         """Return the single operations to be done, in order, each with the number of its stream.
 
         Args:
             first: the number of its first stream.
-            streams: from a number to the stream of random numbers.
+            key: the seed, the epoch and the number of the sample, that `generator` takes.
         """
         raise NotImplementedError
 
@@ -98,25 +102,64 @@ class Augmentation:
             operation.
             GeometryError: the images do not stand on one grid.
         """
-        from ecvl.augment.run import run
-
-        for name, value in (("seed", seed), ("epoch", epoch), ("sample", sample)):
-            if not isinstance(value, int | np.integer) or not 0 <= value < 1 << 64:
-                raise ParameterError(
-                    f"expected {name} as a whole number from 0, received {value!r}"
-                )
-        keys = int(seed), int(epoch), int(sample)
+        key = seed, epoch, sample
+        if not (
+            type(seed) is type(epoch) is type(sample) is int
+            and 0 <= seed < LIMIT
+            and 0 <= epoch < LIMIT
+            and 0 <= sample < LIMIT
+        ):
+            key = _checked(seed=seed, epoch=epoch, sample=sample)
         if isinstance(given, Sample) and not more:
-            return run(self, given, *keys)
-        images = (given, *more)
+            return self._turned(given, key)
+        images: list[Any] = [given, *more]
         for image in images:
             if not isinstance(image, Image):
                 raise KindError(
                     f"expected ecvl.Image objects or one ecvl.Sample, received "
                     f"{type(image).__name__}"
                 )
-        turned = run(self, images, *keys)
-        return turned[0] if len(turned) == 1 else turned
+        chain = Chain(images)
+        if more:
+            require_one_grid(images)
+        self._carry_out(chain, key)
+        return tuple(chain.images) if more else chain.images[0]
+
+    def _turned(self, given: Sample, key: Key) -> Sample:
+        chain = Chain([*given.images.values(), *given.labels.values()])
+        done = self._carry_out(chain, key)
+        history = [{"op": type(operation).__name__, **record} for operation, record in done]
+        count = len(given.images)
+        return given.changed(
+            dict(zip(given.images, chain.images[:count], strict=True)),
+            dict(zip(given.labels, chain.images[count:], strict=True)),
+            (*given.history, *history),
+            bends=chain.bends,
+        )
+
+    def _carry_out(self, chain: Chain, key: Key) -> list[tuple["Operation", Record]]:
+        """Do to images what is planned, and return the operations with what they drew."""
+        done = []
+        dice: _Dice | None = None
+        rng: Any = None
+        for number, operation in self.plan(0, key):
+            chance = operation.chance
+            if chance < 1 or operation.draws:
+                dice = dice or _taken()
+                rng = dice.thrown_for(key, number)
+                if rng.random() >= chance:
+                    continue
+            else:
+                rng = None
+            record = operation.perform(chain, rng)
+            if record is not None:
+                done.append((operation, record))
+            if not self.fuses:
+                chain.carry_out()
+        if dice is not None:
+            _SPARE.append(dice)
+        chain.carry_out()
+        return done
 
 
 class Operation(Augmentation):
@@ -129,6 +172,11 @@ class Operation(Augmentation):
     p: float
 
     @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers beyond that which decides if anything is done."""
+        return True
+
+    @property
     def chance(self) -> float:
         """The probability that it is asked to do anything."""
         return self.p
@@ -138,9 +186,16 @@ class Operation(Augmentation):
         """One."""
         return 1
 
-    def plan(self, first: int, streams: Streams) -> list[Planned]:
+    def plan(self, first: int, key: Key) -> list[Planned]:
         """Return itself."""
         return [(first, self)]
+
+    def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
+        """Do it to images, or let them remember it, and return what was drawn in plain objects.
+
+        `None` stands for nothing done.
+        """
+        raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
         """Return its name and fields."""
@@ -180,6 +235,14 @@ class Operation(Augmentation):
         object.__setattr__(self, "p", float(self.p))
 
 
+def _checked(**keys: Any) -> Key:
+    for name, value in keys.items():
+        if not isinstance(value, int | np.integer) or not 0 <= value < LIMIT:
+            raise ParameterError(f"expected {name} as a whole number from 0, received {value!r}")
+    seed, epoch, sample = map(int, keys.values())
+    return seed, epoch, sample
+
+
 @functools.cache
 def _range_names(cls: Any) -> tuple[str, ...]:
     fields = dataclasses.fields(cls)
@@ -196,14 +259,46 @@ def generator(seed: int, epoch: int, sample: int, operation: int) -> np.random.G
     return np.random.Generator(philox((seed, epoch), (sample, operation)))
 
 
-class _Key(ISeedSequence):
-    """A key as it is. Given in another way, Philox asks the system for entropy and drops it."""
+class _Dice:
+    """A generator that is set anew again and again, many times quicker than making one."""
 
-    def __init__(self, key: tuple[int, int]) -> None:
-        self._key = np.array(key, np.uint64)
+    __slots__ = ("_bits", "_place", "_rng", "_state")
+
+    def __init__(self) -> None:
+        self._bits: Any = philox((0, 0), (0, 0))
+        self._rng = np.random.Generator(self._bits)
+        self._state = _state((0, 0), (0, 0, 0, 0))
+        self._place = self._state["state"]
+
+    def thrown_for(self, key: Key, operation: int) -> np.random.Generator:
+        """Return what `generator` gives, until the next call."""
+        seed, epoch, sample = key
+        place = self._place
+        place["key"] = seed, epoch
+        place["counter"] = 0, 0, sample, operation
+        self._bits.state = self._state
+        return self._rng
+
+
+# Those that no one has at the moment.
+_SPARE: list[_Dice] = []
+
+
+def _taken() -> _Dice:
+    try:
+        return _SPARE.pop()
+    except IndexError:
+        return _Dice()
+
+
+class _NoEntropy(ISeedSequence):
+    """What keeps Philox from asking the system for entropy that it does not need."""
 
     def generate_state(self, n_words: int, dtype: Any = np.uint64) -> Any:
-        return self._key
+        return np.zeros(n_words, dtype)
+
+
+_NO_ENTROPY: Any = _NoEntropy()
 
 
 def philox(key: tuple[int, int], counter: tuple[int, int]) -> np.random.Philox:
@@ -213,8 +308,20 @@ def philox(key: tuple[int, int], counter: tuple[int, int]) -> np.random.Philox:
         >>> philox((1, 2), (3, 4)).random_raw() == philox((1, 2), (3, 4)).random_raw()
         True
     """
-    given: Any = _Key(key)
-    return np.random.Philox(given, counter=np.array([0, 0, *counter], np.uint64))
+    bits = np.random.Philox(_NO_ENTROPY)
+    bits.state = _state(key, (0, 0, *counter))
+    return bits
+
+
+def _state(key: tuple[int, int], counter: tuple[int, int, int, int]) -> Any:
+    return {
+        "bit_generator": "Philox",
+        "state": {"counter": counter, "key": key},
+        "buffer": (0, 0, 0, 0),
+        "buffer_pos": 4,
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
 
 
 def drawn(rng: np.random.Generator, ends: tuple[float, float]) -> float:

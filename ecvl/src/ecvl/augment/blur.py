@@ -1,5 +1,6 @@
 """Blurs; borders repeat their last pixel, and axes of one pixel are left alone."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from ecvl.process.planes import in_planes
 from ecvl.process.pull import GAUSSIAN_REACH, gaussian_kernel, in_type, working_type
 
 Array = NDArray[Any]
+
+# The types that OpenCV takes means of: 8 to 16 bits, and real ones from 32.
+TAKEN = "BHhfd"
 
 # In pixels; a Gaussian below it changes an 8-bit pixel by less than one level.
 LEAST_SIGMA = 0.25
@@ -82,7 +86,7 @@ class AverageBlur(Intensity):
 
         side = amounts["size"]
         values = image.array
-        if values.dtype not in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
+        if values.dtype.char not in TAKEN:
             values = values.astype(working_type(values.dtype))
         values = in_planes(
             values,
@@ -132,21 +136,44 @@ class MedianBlur(Intensity):
 def _gaussian(plane: Array, sigmas: list[float]) -> Array:
     import cv2
 
-    # Weights of 8 bits end at three deviations.
-    reach = 3 if plane.dtype == np.uint8 else GAUSSIAN_REACH
-    sides = [2 * int(np.ceil(reach * sigma)) + 1 for sigma in sigmas]
     y, x = (sigma if sigma >= LEAST_SIGMA else 0 for sigma in sigmas)
     if not x and not y:
         return plane.copy()
-    if plane.dtype == np.float64 or not x or not y:
-        along_x, along_y = (gaussian_kernel(sigma) for sigma in (x, y))
-        blurred = cv2.sepFilter2D(plane, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(blurred)
-    return np.asarray(
-        cv2.GaussianBlur(
-            plane, (sides[1], sides[0]), sigmaX=x, sigmaY=y, borderType=cv2.BORDER_REPLICATE
+    if plane.dtype == np.float32 and x and y:
+        sides = [2 * int(np.ceil(GAUSSIAN_REACH * sigma)) + 1 for sigma in (x, y)]
+        return np.asarray(
+            cv2.GaussianBlur(plane, sides, sigmaX=x, sigmaY=y, borderType=cv2.BORDER_REPLICATE)
         )
-    )
+    make = whole_kernel if plane.dtype == np.uint8 else gaussian_kernel
+    along_x = make(x)
+    along_y = along_x if y == x else make(y)
+    blurred = cv2.sepFilter2D(plane, -1, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred)
+
+
+def whole_kernel(sigma: float) -> NDArray[np.float64]:
+    """Return a Gaussian whose weights are multiples of 1/256 and sum to 1, without those of 0.
+
+    OpenCV sums with such weights exactly, in whole numbers. What rounding takes from a weight it
+    gives to the next one towards the centre.
+
+    Example:
+        >>> (256 * whole_kernel(0.5)).tolist()
+        [27.0, 202.0, 27.0]
+    """
+    if sigma <= 0:
+        return np.ones(1)
+    # Plain numbers, for they are few. Beyond three deviations are less than 0.7 of 256 parts.
+    weights = [math.exp(-0.5 * (n / sigma) ** 2) for n in range(math.ceil(3 * sigma) + 1)]
+    part = 256 / (2 * sum(weights) - weights[0])
+    side: list[int] = []
+    beyond, before = 0.0, 0
+    for weight in reversed(weights[1:]):
+        beyond += weight * part
+        if (rounded := round(beyond)) or side:
+            side.append(rounded - before)
+            before = rounded
+    return np.array([*side, 256 - 2 * before, *reversed(side)]) / 256
 
 
 def _along_z(values: Array, axes: str, kernel: Array) -> Array:
@@ -196,4 +223,5 @@ def _store_odd(operation: Any) -> None:
 
 def _odd(rng: np.random.Generator, ends: tuple[int, int]) -> int:
     """Return an odd number of a range, each as likely."""
-    return 2 * int(rng.integers(ends[0] // 2, (ends[1] - 1) // 2, endpoint=True)) + 1
+    least, most = ends[0] // 2, (ends[1] - 1) // 2
+    return 2 * (least if least == most else int(rng.integers(least, most, endpoint=True))) + 1

@@ -5,18 +5,18 @@ Operations whose fill rules differ break the chain; flips, transpositions and cr
 have none and fit in anywhere, and a chain of them alone stays an exact index operation.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ecvl.affines import Affine
-from ecvl.augment.spatial import Scene, Sizes, Spatial
+from ecvl.affines import ORTHOGONAL_TOLERANCE, Affine, non_orthogonality
 from ecvl.errors import GeometryError
-from ecvl.grids import Grid
+from ecvl.grids import Grid, Recount, recount_matrix, recounted_twice
 from ecvl.image import Image
 from ecvl.process.fields import Bend, Field, composed
-from ecvl.process.pull import Fill, pull
+from ecvl.process.pull import Fill, pull, recounted
+
+Sizes = tuple[int, int, int]
+Stage = Affine | Recount | Field
 
 
 class Chain:
@@ -30,55 +30,94 @@ class Chain:
         bends: those of the moves carried out that no affine holds.
     """
 
-    def __init__(self, images: list[Image]) -> None:
-        self.images = images
-        self.bends: list[Bend] = []
-        self._stages: list[Affine | Field] = []
-        self._fills: list[Fill] = []
-        self._shape: Sizes | None = None
+    bends: tuple[Bend, ...] = ()
+    _stages: tuple[Stage, ...] = ()
+    _fills: tuple[Fill, ...] = ()
+    _shape: Sizes | None = None
+    _grid: Grid | None = None
 
-    def add(self, operation: Spatial, rng: np.random.Generator) -> dict[str, Any] | None:
-        """Take one more operation in, and return what it drew, or `None` if nothing is done."""
-        grid = self._grid()
-        axes = min((image.spatial_axes for image in self.images), key=len)
-        drawn = operation.draw(rng, Scene(grid, axes, self._find))
-        if drawn is None:
-            return None
-        if operation.interpolates or drawn.reaches_outside:
-            if self._fills and operation.filling not in self._fills:
+    def __init__(self, images: list[Image]) -> None:
+        self._given = images[0]
+        # The range is settled once: what is filled in or rounded on the way must not move it.
+        self.images = list(map(Image.settled, images))
+
+    @property
+    def shape(self) -> Sizes:
+        """The sizes z, y, x after all moves so far."""
+        return self._shape or self.images[0].grid_shape
+
+    @property
+    def spatial_axes(self) -> str:
+        """Those that all of the images have: "yx" or "zyx"."""
+        for image in self.images:
+            if "z" not in image.axes:
+                return "yx"
+        return "zyx"
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels stand after all moves so far."""
+        if self._grid is None:
+            affine = self.images[0].affine
+            for stage in self._stages:
+                if not isinstance(stage, Field):
+                    affine = affine @ _matrix(stage)
+            self._grid = Grid(self.shape, affine)
+        return self._grid
+
+    def require_right_angles(self, name: str) -> None:
+        """Refuse what measures in mm along axes where they stood at other angles when given."""
+        if non_orthogonality(self._given.affine) > ORTHOGONAL_TOLERANCE:
+            raise GeometryError(
+                f"{name} needs voxel axes at right angles, received a sheared affine (a tilted "
+                "series); put it on a straight grid with ecvl.resample(image, like=...) first"
+            )
+
+    def add(self, stage: Stage, shape: Sizes | None, fills: tuple[Fill, ...]) -> None:
+        """Take one more move in.
+
+        Args:
+            stage: from new voxel indices to old ones.
+            shape: the new sizes z, y, x; `None` keeps them.
+            fills: how to fill where the image does not reach, or nothing where it always does.
+        """
+        if fills:
+            if self._fills and fills[0] not in self._fills:
                 self.carry_out()
-            self._fills = [operation.filling]
-        self._stages.append(drawn.stage)
-        if drawn.shape is not None:
-            self._shape = drawn.shape
-        return drawn.record
+            self._fills = fills
+        self._stages += (stage,)
+        self._grid = None
+        if shape is not None:
+            self._shape = shape
 
     def carry_out(self) -> None:
         """Move the voxels."""
-        if not self._stages:
+        stages = self._stages
+        if not stages:
             return
-        grid = self._grid()
-        way = composed(self._stages, grid.shape)
-        if way.field is not None:
-            self.bends.append(Bend(self.images[0].grid, grid, way))
         fill = self._fills[0] if self._fills else None
-        self.images = [
-            pull(image, grid, way.matrix, fill, field=way.field) for image in self.images
-        ]
-        self._stages, self._fills, self._shape = [], [], None
+        recount = _one_recount(stages)
+        if recount is not None:
+            shape = self.shape
+            for index, image in enumerate(self.images):
+                self.images[index] = recounted(image, shape, recount, fill)
+        else:
+            grid = self.grid
+            way = composed(_matrices(stages), grid.shape)
+            if way.field is not None:
+                self.bends += (Bend(self.images[0].grid, grid, way),)
+            self.images = [
+                pull(image, grid, way.matrix, fill, field=way.field) for image in self.images
+            ]
+        self._stages, self._fills, self._shape, self._grid = (), (), None, None
 
-    def _grid(self) -> Grid:
-        image = self.images[0]
-        affine = image.affine
-        for stage in self._stages:
-            if not isinstance(stage, Field):
-                affine = affine @ stage
-        return Grid(self._shape or image.grid.shape, affine)
+    def find(self, values: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64] | None:
+        """Return where a voxel of the first labels stands now, as x, y, z.
 
-    def _find(
-        self, values: tuple[int, ...], rng: np.random.Generator
-    ) -> NDArray[np.float64] | None:
-        """Return where a voxel of the first labels stands now: one of some values, as x, y, z."""
+        Args:
+            values: the labels to pick from; none stands for all above 0.
+            rng: what picks one of those that occur, and one of its voxels.
+        """
         labels = next((image for image in self.images if image.kind == "labels"), None)
         if labels is None:
             raise GeometryError("expected labels to crop by, received images only")
@@ -93,4 +132,24 @@ class Chain:
             float(index[labels.axes.index(letter)]) if letter in labels.axes else 0.0
             for letter in "xyz"
         ]
-        return np.asarray(composed(self._stages, self._grid().shape).sources([here])[0])
+        return np.asarray(composed(_matrices(self._stages), self.shape).sources([here])[0])
+
+
+def _one_recount(stages: tuple[Stage, ...]) -> Recount | None:
+    """Return stages as one, if each of them moves whole voxels."""
+    result = stages[0]
+    if not isinstance(result, tuple):
+        return None
+    for stage in stages[1:]:
+        if not isinstance(stage, tuple):
+            return None
+        result = recounted_twice(result, stage)
+    return result
+
+
+def _matrix(stage: Affine | Recount) -> Affine:
+    return recount_matrix(stage) if isinstance(stage, tuple) else stage
+
+
+def _matrices(stages: tuple[Stage, ...]) -> list[Affine | Field]:
+    return [stage if isinstance(stage, Field) else _matrix(stage) for stage in stages]

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ecvl.augment.spatial import Drawn, IndexOperation, Scene
+from ecvl.augment.chain import Chain, Sizes
+from ecvl.augment.spatial import Drawn, IndexOperation
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.process.pull import Fill
 
@@ -20,30 +21,30 @@ Size = int | tuple[int, ...]
 class CutOut(IndexOperation):
     """What the crops have in common."""
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return where the part begins along z, y and x, for axes longer than the part."""
         raise NotImplementedError
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the part."""
         size: Any = getattr(self, "size", None)
         sizes: tuple[int, ...] = (size, size) if isinstance(size, int) else size
-        if len(sizes) > len(scene.spatial_axes):
+        have, axes = scene.shape, scene.spatial_axes
+        count = len(axes)
+        if len(sizes) > count:
             raise GeometryError(
-                f"{type(self).__name__} cuts out {sizes!r}, received an image with axes "
-                f"{scene.spatial_axes!r}"
+                f"{type(self).__name__} cuts out {sizes!r}, received an image with axes {axes!r}"
             )
-        z, y, x = (*scene.grid.shape[: 3 - len(sizes)], *sizes)
-        begins = self.place(rng, scene, (z, y, x))
-        starts = [
-            begin if have >= want else -((want - have) // 2)
-            for begin, have, want in zip(begins, scene.grid.shape, (z, y, x), strict=True)
-        ]
-        matrix = np.eye(4)
-        matrix[:3, 3] = starts[::-1]
-        count = len(scene.spatial_axes)
-        padded = min(starts) < 0
-        return Drawn(matrix, {"start": starts[3 - count :]}, (z, y, x), padded)
+        want = z, y, x = have[0] if len(sizes) < 3 else sizes[0], sizes[-2], sizes[-1]
+        starts = self.place(rng, scene, want)
+        padded = z > have[0] or y > have[1] or x > have[2]
+        if padded:
+            for axis in range(3):
+                if want[axis] > have[axis]:
+                    starts[axis] = -((want[axis] - have[axis]) // 2)
+        first, second, third = starts
+        stage = (0, 1, third), (1, 1, second), (2, 1, first)
+        return Drawn(stage, {"start": starts[3 - count :]}, want, padded)
 
     def _check_size(self) -> None:
         size: Any = getattr(self, "size", None)
@@ -83,9 +84,15 @@ class CentreCrop(CutOut):
     def __post_init__(self) -> None:
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return the middle."""
-        return [(have - want) // 2 for have, want in zip(scene.grid.shape, size, strict=True)]
+        (depth, height, width), (z, y, x) = scene.shape, size
+        return [(depth - z) // 2, (height - y) // 2, (width - x) // 2]
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class RandomCrop(CutOut):
     def __post_init__(self) -> None:
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return any place."""
         return _anywhere(rng, scene, size)
 
@@ -153,7 +160,7 @@ class CropByLabel(CutOut):
         object.__setattr__(self, "ratio", float(self.ratio))
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
         """Return a place around a voxel of the labels."""
         anywhere = _anywhere(rng, scene, size)
         if rng.random() >= self.ratio:
@@ -164,11 +171,13 @@ class CropByLabel(CutOut):
         middle = np.rint(found[::-1]).astype(int).tolist()
         return [
             min(max(at - want // 2, 0), max(have - want, 0))
-            for at, have, want in zip(middle, scene.grid.shape, size, strict=True)
+            for at, have, want in zip(middle, scene.shape, size, strict=True)
         ]
 
 
-def _anywhere(rng: np.random.Generator, scene: Scene, size: tuple[int, ...]) -> list[int]:
+def _anywhere(rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
+    (depth, height, width), (z, y, x) = scene.shape, size
     # x first, so that a slice and a volume of one slice draw the same.
-    pairs = zip(scene.grid.shape[::-1], size[::-1], strict=True)
-    return [int(rng.random() * (max(have - want, 0) + 1)) for have, want in pairs][::-1]
+    at_x = int(rng.random() * (width - x + 1)) if width > x else 0
+    at_y = int(rng.random() * (height - y + 1)) if height > y else 0
+    return [int(rng.random() * (depth - z + 1)) if depth > z else 0, at_y, at_x]

@@ -18,6 +18,12 @@ from ecvl.augment.randoms import blocks
 from ecvl.image import Image
 from ecvl.process.pull import in_type, working_type
 
+# Values that are worked on at once where there is little to do for each.
+LINE_BLOCK = 1 << 17
+# What a line must be for its ends to be looked for, and how many roundings are tried.
+LEAST_SLOPE = 1e-3
+MOST_STEPS = 8
+
 
 @dataclass(frozen=True)
 class Curve(Intensity):
@@ -60,15 +66,20 @@ class Curve(Intensity):
         mean = 0.0
         if self.needs_mean:
             mean = (_mean(image.array) - low) / (high - low)
+        array = image.array
         if not isinstance(amount, list):
-            line = self.line(amount, mean)
-            if line is not None and image.dtype == np.uint8 and line[0] == 1 and high - low == 255:
-                return image.with_array(_shifted(image.array, round(255 * line[1])))
-            if line is not None and image.dtype in (np.float32, np.float64):
-                return image.with_array(_on_line(image.array, low, high, *line))
-            return image.with_array(
-                curved(image.array, low, high, lambda unit: self.curve(unit, amount, mean))
-            )
+            line, code = self.line(amount, mean), array.dtype.char
+            if line is None:
+                changed = curved(array, low, high, lambda unit: self.curve(unit, amount, mean))
+            elif code == "B" and line[0] == 1 and high - low == 255:
+                changed = _shifted(array, round(255 * line[1]))
+            elif code in "Bb":
+                changed = looked_up(array, _line_table(array.dtype, low, high, *line))
+            elif code in "fd":
+                changed = _on_line(array, low, high, *line)
+            else:
+                changed = curved(array, low, high, lambda unit: self.curve(unit, amount, mean))
+            return image.with_array(changed)
         result = np.empty_like(image.array)
         for place, one in zip(channel_places(image), amount, strict=False):
             result[place] = curved(
@@ -87,23 +98,77 @@ def _shifted(array: NDArray[np.uint8], levels: int) -> NDArray[Any]:
     return np.asarray(function(array.reshape(1, -1), min(abs(levels), 255))).reshape(array.shape)
 
 
+def _ends(low: float, high: float, factor: float, summand: float) -> tuple[float, float, float]:
+    """Return what a line adds to values times the factor, and where it takes a range's ends."""
+    width = high - low
+    first, last = low + width * summand, low + width * (factor + summand)
+    offset = low * (1 - factor) + summand * width
+    return offset, min(max(first, low), high), min(max(last, low), high)
+
+
+def _line_table(
+    dtype: np.dtype[Any], low: float, high: float, factor: float, summand: float
+) -> NDArray[Any]:
+    """Return what a rising line makes of every value of 8 bits, by bit pattern."""
+    import cv2
+
+    offset, first, last = _ends(low, high, factor, summand)
+    values = _every_value(dtype.str)
+    if dtype.char == "B" and not low and high == 255:
+        return np.asarray(cv2.addWeighted(values, factor, values, 0, offset)).reshape(-1)
+    line = values * np.float32(factor)
+    line += np.float32(offset)
+    return _finished(line, first, last, dtype)
+
+
 def _on_line(
     array: NDArray[Any], low: float, high: float, factor: float, summand: float
 ) -> NDArray[Any]:
     """Return `curved` of a rising line: cutting off before it is cutting off where its ends go."""
-    width, kind = high - low, array.dtype.type
-    offset = low * (1 - factor) + summand * width
-    first, last = (min(max(low + width * end, low), high) for end in (summand, factor + summand))
-    result = np.empty(array.shape, array.dtype)
-    values, out = array.reshape(-1), result.reshape(-1)
-    for place in blocks(values.size):
-        source = values[place]
+    kind = array.dtype.type
+    offset, first, last = _ends(low, high, factor, summand)
+
+    def line(values: Any) -> Any:
         if factor != 1:
-            source = np.multiply(source, kind(factor), out=out[place])
+            values *= kind(factor)
         if offset:
-            source = np.add(source, kind(offset), out=out[place])
-        np.clip(source, first, last, out=out[place])
+            values += kind(offset)
+        return values
+
+    result = np.empty(array.shape, array.dtype)
+    source, out = array.reshape(-1), result.reshape(-1)
+    ends = _leading_to((first, last), line, factor, offset, kind)
+    for place in blocks(source.size, LINE_BLOCK):
+        if ends is None:
+            out[place] = source[place]
+            values = line(out[place])
+            values.clip(first, last, out=values)
+        else:
+            line(source[place].clip(*ends, out=out[place]))
     return result
+
+
+def _leading_to(
+    ends: tuple[float, float], line: Any, factor: float, offset: float, kind: Any
+) -> tuple[Any, Any] | None:
+    """Return the outermost values that a line takes between two ends, if rounding allows it.
+
+    To cut off there, before the line, is a look at the memory less.
+    """
+    if factor < LEAST_SLOPE:
+        return None
+    found = []
+    for end, inwards in zip(ends, (np.inf, -np.inf), strict=True):
+        value = kind((end - offset) / factor)
+        for _ in range(MOST_STEPS):
+            reached = line(kind(value))
+            if reached >= ends[0] if inwards > 0 else reached <= ends[1]:
+                break
+            value = np.nextafter(value, kind(inwards))
+        else:
+            return None
+        found.append(value)
+    return found[0], found[1]
 
 
 def _mean(array: NDArray[Any]) -> float:
@@ -112,7 +177,7 @@ def _mean(array: NDArray[Any]) -> float:
     if (array.dtype.itemsize > 2 and array.dtype != np.float32) or array.dtype == np.float16:
         return float(array.mean(dtype=np.float64))
     # OpenCV sums in float64 too, without converting first.
-    return float(cv2.mean(array.reshape(1, -1))[0])
+    return float(cv2.sumElems(array.reshape(1, -1))[0]) / array.size
 
 
 def curved(
@@ -132,9 +197,7 @@ def curved(
     """
     bits = 8 * array.dtype.itemsize
     if array.dtype.kind in "iu" and (bits == 8 or (bits == 16 and array.size > 1 << 15)):
-        patterns = np.arange(1 << bits, dtype=f"u{array.dtype.itemsize}")
-        table = _directly(patterns.view(array.dtype), low, high, curve)
-        return looked_up(array, table)
+        return looked_up(array, _table(array.dtype, low, high, curve))
     result = np.empty(array.shape, array.dtype)
     values, out = np.ascontiguousarray(array).reshape(-1), result.reshape(-1)
     for place in blocks(values.size):
@@ -153,24 +216,70 @@ def looked_up(array: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
     """
     import cv2
 
-    words, bits = np.ascontiguousarray(table), np.dtype(f"u{array.dtype.itemsize}")
     if array.dtype.itemsize == 1 and (translate := _translate()) is not None:
-        result = array.copy(order="C")
-        translate(result.reshape(-1).view(bits).data, words.view(bits).data, True)
+        values = np.ascontiguousarray(array)
+        result = np.empty(values.shape, values.dtype)
+        whole, out = values.reshape(-1), result.reshape(-1)
+        translate(whole.data, np.ascontiguousarray(table).data, out=out.data)
         return result
-    flat = np.ascontiguousarray(array).view(bits).reshape(1, -1)
-    found = np.asarray(cv2.LUT(flat, words.view(bits).reshape(1, -1)))
+    bits = np.dtype(f"u{array.dtype.itemsize}")
+    words = np.ascontiguousarray(table).view(bits).reshape(1, -1)
+    found = np.asarray(cv2.LUT(np.ascontiguousarray(array).view(bits).reshape(1, -1), words))
     return found.view(array.dtype).reshape(array.shape)
 
 
 @functools.cache
-def _translate() -> Callable[[memoryview, memoryview, bool], Any] | None:
-    """Return StringZilla's look-up in tables of 8 bits, eight times as quick, where installed."""
+def _translate() -> Callable[..., Any] | None:
+    """Return StringZilla's look-up in tables of 8 bits, seven times as quick, where installed."""
     try:
-        translate = importlib.import_module("stringzilla").translate
-    except ImportError:
+        translate: Callable[..., Any] = importlib.import_module("stringzilla").translate
+        translate(bytes(1), bytes(256), out=bytearray(1))
+    except (ImportError, AttributeError, TypeError):
+        # Before 5.3 it could not write elsewhere.
         return None
-    return lambda values, table, inplace: translate(values, table, inplace=inplace)
+    return translate
+
+
+def _table(
+    dtype: np.dtype[Any], low: float, high: float, curve: Callable[[Floats], Floats]
+) -> NDArray[Any]:
+    """Return what a curve makes of every value of a whole-number type, by bit pattern."""
+    unit = curve(_units(dtype.str, low, high).copy())
+    unit *= np.float32(high - low)
+    unit += np.float32(low)
+    return _finished(unit, low, high, dtype)
+
+
+def _finished(values: Floats, low: float, high: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values in a whole-number type, cut off at a range; they are overwritten."""
+    least, most = _LIMITS[dtype.str]
+    # These, unlike others, let no NaN through.
+    np.fmax(values, max(low, least), out=values)
+    np.fmin(values, min(high, most), out=values)
+    return np.rint(values, out=values).astype(dtype)
+
+
+@functools.cache
+def _every_value(code: str) -> NDArray[Any]:
+    """Return every value of a type of 8 bits, by bit pattern."""
+    return np.arange(256, dtype=np.uint8).view(code)
+
+
+@functools.lru_cache(maxsize=8)
+def _units(code: str, low: float, high: float) -> NDArray[np.float32]:
+    """Return every value of a type by bit pattern, on the scale of a curve."""
+    dtype = np.dtype(code)
+    patterns = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}").view(dtype)
+    unit = np.clip(patterns, low, high, dtype=np.float32)
+    unit -= np.float32(low)
+    unit *= np.float32(1 / (high - low))
+    return np.asarray(unit)
+
+
+_LIMITS = {
+    np.dtype(name).str: (float(np.iinfo(name).min), float(np.iinfo(name).max))
+    for name in ("u1", "i1", "u2", "i2")
+}
 
 
 def _directly(
@@ -312,6 +421,11 @@ class Invert(Curve):
 
     p: float = 0.5
 
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
     def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
         """Return nothing: there is nothing to draw."""
         return {}
@@ -319,8 +433,9 @@ class Invert(Curve):
     def apply(self, image: Image, amounts: Amounts, rng: np.random.Generator) -> Image:
         """Return the image turned over."""
         low, high = image.value_range
-        if image.dtype.kind == "u" and (low, high) == (0, np.iinfo(image.dtype).max):
-            return image.with_array(np.invert(image.array))
+        array = image.array
+        if array.dtype.kind == "u" and not low and high == (1 << 8 * array.itemsize) - 1:
+            return image.with_array(np.invert(array))
         return image.with_array(curved(image.array, low, high, lambda unit: 1 - unit))
 
 
@@ -349,4 +464,10 @@ class GammaContrast(Curve):
 
     def curve(self, unit: Floats, amount: float, mean: float) -> Floats:
         """Return the bent values."""
-        return np.power(unit, unit.dtype.type(amount), out=unit)
+        if not amount or unit.size <= 256:
+            return np.power(unit, unit.dtype.type(amount), out=unit)
+        # NumPy's power is slow where there are zeros, of which medical images are full.
+        with np.errstate(divide="ignore"):
+            np.log(unit, out=unit)
+        unit *= unit.dtype.type(amount)
+        return np.exp(unit, out=unit)

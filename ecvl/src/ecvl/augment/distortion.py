@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecvl.augment.base import drawn
-from ecvl.augment.spatial import Drawn, Scene, Spatial
+from ecvl.augment.chain import Chain
+from ecvl.augment.spatial import Drawn, Spatial
 from ecvl.errors import ParameterError
 from ecvl.process.fields import Field
 from ecvl.process.pull import Fill
@@ -49,7 +50,7 @@ class Elastic(Spatial):
     def __post_init__(self) -> None:
         self._check(alpha=0, sigma=0.1)
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the field."""
         alpha, sigma = drawn(rng, self.alpha), drawn(rng, self.sigma)
         shape, spacing = scene.grid.shape, scene.grid.spacing
@@ -98,7 +99,7 @@ class GridDistortion(Spatial):
             )
         self._check(limit=(-0.9, 9))
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the field."""
         sizes = scene.grid.shape[::-1]
         counts = [self.steps + 1 if size > 1 else 1 for size in sizes]
@@ -145,7 +146,7 @@ class OpticalDistortion(Spatial):
     def __post_init__(self) -> None:
         self._check(k=(-0.6, 10))
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the field."""
         k = drawn(rng, self.k)
         shifts = [drawn(rng, self.shift) for _ in range(2)]

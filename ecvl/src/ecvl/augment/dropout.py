@@ -11,7 +11,7 @@ from ecvl.augment.intensity import Amounts, Intensity, shape_drawn
 from ecvl.augment.randoms import BLOCK, Source, blocks
 from ecvl.image import Image
 from ecvl.process.planes import MOST_CHANNELS
-from ecvl.process.pull import in_type
+from ecvl.process.pull import number_in_type
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Replacement(Intensity):
         source = Source(rng)
         shape = shape_drawn(image, getattr(self, "per_channel", True))
         result = image.array.copy()
-        low, high = (in_type(np.array(end), image.dtype) for end in image.value_range)
+        low, high = (number_in_type(end, image.dtype) for end in image.value_range)
         for chosen, bright in self.chosen(amounts["amount"], math.prod(shape), source):
             put(result, chosen.reshape(shape), high if bright else low)
         return image.with_array(result)
@@ -204,22 +204,16 @@ class CoarseDropout(Intensity):
 
     def apply(self, image: Image, amounts: Amounts, rng: np.random.Generator) -> Image:
         """Return the image without some boxes."""
-        shape = shape_drawn(image, self.per_channel)
+        array, part = image.array, amounts["size"]
         sides = [
-            max(1, round(size * amounts["size"])) if letter in "zyx" else 1
-            for letter, size in zip(image.axes, shape, strict=True)
+            max(1, round(size * part)) if letter in "zyx" else 1 if self.per_channel else size
+            for letter, size in zip(image.axes, array.shape, strict=True)
         ]
-        cells = [-(-size // side) for size, side in zip(shape, sides, strict=True)]
-        dropped = Source(rng).bernoulli(amounts["amount"], math.prod(cells)).reshape(cells)
-        result = image.array.copy()
-        low = in_type(np.array(image.value_range[0]), image.dtype)
-        for cell in np.argwhere(dropped).tolist():
-            box = tuple(
-                slice(None) if letter == "c" and not self.per_channel
-                else slice(index * side, (index + 1) * side)
-                for letter, index, side in zip(image.axes, cell, sides, strict=True)
-            )  # fmt: skip
-            result[box] = low
+        cells = [-(-size // side) for size, side in zip(array.shape, sides, strict=True)]
+        result, low = array.copy(), number_in_type(image.value_range[0], array.dtype)
+        for cell in np.argwhere(rng.random(cells) < amounts["amount"]).tolist():
+            box = [slice(at * side, at * side + side) for at, side in zip(cell, sides, strict=True)]
+            result[tuple(box)] = low
         return image.with_array(result)
 
 
@@ -248,14 +242,17 @@ class ChannelShuffle(Intensity):
             return image.with_array(image.array.copy())
         axis = image.axes.index("c")
         order = [index for index in amounts["order"] if index < image.shape[axis]]
-        if axis == image.ndim - 1 and image.dtype.itemsize <= 4 and image.dtype != np.float16:
+        if axis == image.ndim - 1 and image.dtype.char in "BbHhif":
             import cv2
 
-            pixels = image.array.reshape(1, -1, image.shape[-1])
-            result = np.empty_like(pixels)
-            pairs = [
-                number for pair in zip(order, range(len(order)), strict=True) for number in pair
-            ]
-            cv2.mixChannels([pixels], [result], pairs)
-            return image.with_array(result.reshape(image.shape))
+            array = image.array
+            pixels = array.reshape(1, -1, array.shape[-1])
+            if order == [2, 1, 0] and array.dtype.char in "BHf":
+                return image.with_array(
+                    cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR).reshape(array.shape)
+                )
+            result = np.empty(array.shape, array.dtype)
+            pairs = [number for pair in enumerate(order) for number in pair[::-1]]
+            cv2.mixChannels([pixels], [result.reshape(pixels.shape)], pairs)
+            return image.with_array(result)
         return image.with_array(np.ascontiguousarray(np.take(image.array, order, axis)))

@@ -37,6 +37,11 @@ class HistogramEqualization(Intensity):
     by_channel: bool = False
     p: float = 0.5
 
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
     def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
         """Return nothing: there is nothing to draw."""
         return {}
@@ -67,9 +72,13 @@ class HistogramEqualization(Intensity):
 def _equalised_colours(array: NDArray[np.uint8]) -> NDArray[Any]:
     import cv2
 
-    split = cv2.cvtColor(array.reshape(-1, *array.shape[-2:]), cv2.COLOR_RGB2YCrCb)
-    cv2.insertChannel(cv2.equalizeHist(cv2.extractChannel(split, 0)), split, 0)
-    return np.asarray(cv2.cvtColor(split, cv2.COLOR_YCrCb2RGB).reshape(array.shape))
+    picture = array.reshape(-1, *array.shape[-2:])
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    even = cv2.equalizeHist(grey)
+    brighter, darker = cv2.subtract(even, grey), cv2.subtract(grey, even)
+    result = cv2.add(picture, cv2.cvtColor(brighter, cv2.COLOR_GRAY2RGB))
+    cv2.subtract(result, cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB), dst=result)
+    return np.asarray(result).reshape(array.shape)
 
 
 def equalised(array: NDArray[Any], low: float, high: float) -> NDArray[Any]:

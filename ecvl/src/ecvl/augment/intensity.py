@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecvl.augment.base import Operation, drawn
+from ecvl.augment.base import Operation, Record, drawn
+from ecvl.augment.chain import Chain
+from ecvl.errors import KindError
 from ecvl.image import Image
 
 Amounts = dict[str, Any]
@@ -22,6 +24,26 @@ Floats = NDArray[np.floating[Any]]
 @dataclass(frozen=True)
 class Intensity(Operation):
     """An augmentation that changes values and moves nothing."""
+
+    def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
+        """Change the images among what is moved together, and return the amounts."""
+        chain.carry_out()
+        images, channels = chain.images, 0
+        for image in images:
+            if image.kind == "image":
+                at = image.axes.find("c")
+                channels = max(channels, 1 if at < 0 else image.shape[at])
+        if not channels:
+            raise KindError(
+                f"{type(self).__name__} changes intensities and takes images, received labels only"
+            )
+        amounts = self.draw(rng, channels)
+        for index, image in enumerate(images):
+            if image.kind == "image":
+                low, high = image.value_range
+                if low < high:
+                    images[index] = self.apply(image, amounts, rng)
+        return amounts
 
     def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
         """Return the amounts for one sample, as plain numbers and lists.

@@ -37,8 +37,10 @@ class Noise(Intensity):
         """Return how far the noise reaches, with a probability of 2**-48 to go beyond."""
         raise NotImplementedError
 
-    def add(self, values: NDArray[Any], amount: float, unit: float, source: Source) -> None:
-        """Add real noise to flat values, in place."""
+    def add(
+        self, values: NDArray[Any], amount: float, unit: float, source: Source, out: NDArray[Any]
+    ) -> None:
+        """Add real noise to flat values, into an array that may be the same."""
         raise NotImplementedError
 
     def apply(self, image: Image, amounts: Amounts, rng: np.random.Generator) -> Image:
@@ -54,21 +56,19 @@ class Noise(Intensity):
         kind = working_type(image.dtype)
         if shape != image.shape:
             shared = np.zeros(math.prod(shape), kind)
-            self.add(shared, amount, high - low, source)
+            self.add(shared, amount, high - low, source, shared)
             values = np.clip(image.array + shared.reshape(shape), low, high)
             return image.with_array(in_type(values, image.dtype))
         result = np.empty_like(image.array)
         flat, out = image.array.reshape(-1), result.reshape(-1)
         for place in blocks(flat.size):
             if kind == image.dtype:
-                values = out[place]
-                values[...] = flat[place]
-            else:
-                values = flat[place].astype(kind)
-            self.add(values, amount, high - low, source)
-            np.clip(values, low, high, out=values)
-            if kind != image.dtype:
-                out[place] = in_type(values, image.dtype)
+                self.add(flat[place], amount, high - low, source, out[place])
+                out[place].clip(low, high, out=out[place])
+                continue
+            values = flat[place].astype(kind)
+            self.add(values, amount, high - low, source, values)
+            out[place] = in_type(values.clip(low, high, out=values), image.dtype)
         return image.with_array(result)
 
 
@@ -105,11 +105,12 @@ class AdditiveGaussianNoise(Noise):
         cumulative = [0.5 * math.erfc(-(value + 0.5) / scale) for value in values.tolist()]
         return np.array(cumulative), values
 
-    def add(self, values: NDArray[Any], amount: float, unit: float, source: Source) -> None:
+    def add(
+        self, values: NDArray[Any], amount: float, unit: float, source: Source, out: NDArray[Any]
+    ) -> None:
         """Add normal numbers."""
-        for place, noise in source.normals(values.size):
-            noise *= np.float32(amount * unit)
-            values[place] += noise
+        for place, noise in source.normals(values.size, amount * unit):
+            np.add(values[place], noise, out=out[place])
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,13 @@ class AdditiveLaplaceNoise(Noise):
         tail = 0.5 * np.exp(-np.abs(places))
         return np.where(places < 0, tail, 1 - tail), values
 
-    def add(self, values: NDArray[Any], amount: float, unit: float, source: Source) -> None:
+    def add(
+        self, values: NDArray[Any], amount: float, unit: float, source: Source, out: NDArray[Any]
+    ) -> None:
         """Add Laplace numbers."""
         for place, noise in source.laplaces(values.size):
             noise *= np.float32(amount * unit)
-            values[place] += noise
+            np.add(values[place], noise, out=out[place])
 
 
 @dataclass(frozen=True)
@@ -183,11 +186,13 @@ class AdditivePoissonNoise(Noise):
         cumulative, counts = _poisson(amount)
         return cumulative, np.rint(counts * (unit / 255)).astype(np.int16)
 
-    def add(self, values: NDArray[Any], amount: float, unit: float, source: Source) -> None:
+    def add(
+        self, values: NDArray[Any], amount: float, unit: float, source: Source, out: NDArray[Any]
+    ) -> None:
         """Add counts."""
         cumulative, counts = _poisson(amount)
         levels = (counts * (unit / 255)).astype(np.float32)
-        values += source.choices(cumulative, levels, values.size)
+        np.add(values, source.choices(cumulative, levels, values.size), out=out)
 
 
 def _poisson(rate: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

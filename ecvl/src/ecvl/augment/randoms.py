@@ -1,7 +1,8 @@
-"""Many random numbers, quickly: counter-based bits, and distributions made of them.
+"""Many random numbers, quickly: bits in keyed blocks, and distributions made of them.
 
-Bits come from Philox in blocks, each with a counter of its own, so what stands at a place depends
-on the key alone and neither on the number of threads nor on their order.
+Bits come from SFC64 (Doty-Humphrey 2010), which is twice as quick as Philox, in blocks: each is
+seeded by a key that Philox gave and its own number. So what stands at a place depends on the key
+alone and neither on the number of threads nor on their order.
 
 Whole-number noise (for whole-number pixels) is drawn by inverting its distribution function: 16
 random bits look up a table, and the few that fall where the function steps are settled by further
@@ -14,14 +15,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
-
-from ecvl.augment.base import philox
 
 BLOCK = 1 << 16
 TABLE_SIZE = 1 << 16
 
+# Numbers that are left out, beyond the twelve that NumPy leaves out, until a seed is spread well.
+WARM = 8
+
 Floats = NDArray[np.float32]
+
+
+class _Seed(ISeedSequence):
+    """The three words of a state of SFC64 as they are."""
+
+    def __init__(self, words: tuple[int, int, int]) -> None:
+        self._words = np.array(words, np.uint64)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> Any:
+        return self._words
 
 
 class Source:
@@ -41,7 +54,8 @@ class Source:
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return `count` words of 64 bits; every call gives further ones."""
         self._calls += 1
-        return np.asarray(philox(self._key, (0, self._calls)).random_raw(count))
+        seed: Any = _Seed((*self._key, self._calls))
+        return np.asarray(np.random.SFC64(seed).random_raw(WARM + count)[WARM:])
 
     def halves(self, count: int) -> NDArray[np.uint16]:
         """Return `count` numbers of 16 bits."""
@@ -123,20 +137,22 @@ class Source:
         """Return numbers between 0 and 1."""
         return _open_uniform(self.words(-(-count // 2)).view(np.uint32)[:count])
 
-    def normals(self, count: int) -> Iterator[tuple[slice, Floats]]:
-        """Give standard normal numbers, block by block (Box and Muller 1958)."""
+    def normals(self, count: int, deviation: float = 1.0) -> Iterator[tuple[slice, Floats]]:
+        """Give normal numbers of a standard deviation, block by block (Box and Muller 1958)."""
         for place in blocks(count):
             size = place.stop - place.start
             pairs = -(-size // 2)
             words = self.words(pairs).view(np.uint32)
             radius, turn = _open_uniform(words[:pairs]), words[pairs:].astype(np.float32)
             np.log(radius, out=radius)
-            radius *= np.float32(-2)
+            radius *= np.float32(-2 * deviation**2)
             np.sqrt(radius, out=radius)
             turn *= np.float32(2 * np.pi * 2.0**-32)
             values = np.empty(2 * pairs, np.float32)
-            np.multiply(radius, np.cos(turn), out=values[:pairs])
-            np.multiply(radius, np.sin(turn), out=values[pairs:])
+            np.cos(turn, out=values[:pairs])
+            np.sin(turn, out=values[pairs:])
+            values[:pairs] *= radius
+            values[pairs:] *= radius
             yield place, values[:size]
 
     def laplaces(self, count: int) -> Iterator[tuple[slice, Floats]]:

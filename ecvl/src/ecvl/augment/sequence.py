@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecvl.augment.base import Augmentation, Planned, Streams
+from ecvl.augment.base import Augmentation, Key, Planned, generator
 from ecvl.augment.table import AUGMENTATIONS
 from ecvl.errors import ParameterError
 from ecvl.serial import from_entry, is_number
@@ -79,13 +79,13 @@ class Sequential(Container):
         """Those of its steps: it draws nothing itself."""
         return sum(step.streams for step in self.steps)
 
-    def plan(self, first: int, streams: Streams) -> list[Planned]:
+    def plan(self, first: int, key: Key) -> list[Planned]:
         """Return what all steps plan, in order."""
         numbers = (number - 1 for number in self._firsts(first))
         return [
             planned
             for number, step in zip(numbers, self.steps, strict=True)
-            for planned in step.plan(number, streams)
+            for planned in step.plan(number, key)
         ]
 
     @property
@@ -128,13 +128,13 @@ class OneOf(Container):
             raise ParameterError("expected at least one augmentation, received none")
         self._store_chance(p)
 
-    def plan(self, first: int, streams: Streams) -> list[Planned]:
+    def plan(self, first: int, key: Key) -> list[Planned]:
         """Return what the picked step plans."""
-        rng = streams(first)
+        rng = generator(*key, first)
         if rng.random() >= self.p:
             return []
         picked = int(rng.random() * len(self.steps))
-        return self.steps[picked].plan(self._firsts(first)[picked], streams)
+        return self.steps[picked].plan(self._firsts(first)[picked], key)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain objects that `from_json` reads.
@@ -182,18 +182,16 @@ class SomeOf(Container):
         object.__setattr__(self, "count", ends)
         self._store_chance(p)
 
-    def plan(self, first: int, streams: Streams) -> list[Planned]:
+    def plan(self, first: int, key: Key) -> list[Planned]:
         """Return what the picked steps plan, in order."""
-        rng = streams(first)
+        rng = generator(*key, first)
         if rng.random() >= self.p:
             return []
         count = self.count[0] + int(rng.random() * (self.count[1] - self.count[0] + 1))
         numbers = self._firsts(first)
         picked = sorted(rng.permutation(len(self.steps))[:count].tolist())
         return [
-            planned
-            for index in picked
-            for planned in self.steps[index].plan(numbers[index], streams)
+            planned for index in picked for planned in self.steps[index].plan(numbers[index], key)
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ shifts move the content towards higher indices, and positive angles turn x towar
 screen, where y runs down), y towards z, and z towards x.
 """
 
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,43 +17,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.affines import ORTHOGONAL_TOLERANCE, Affine, non_orthogonality
-from ecvl.augment.base import Operation
+from ecvl.augment.base import Operation, Record
+from ecvl.augment.chain import Chain, Sizes, Stage
 from ecvl.errors import GeometryError, ParameterError
-from ecvl.grids import Grid
-from ecvl.process.fields import Field
+from ecvl.grids import SAME, Grid, Recount
 from ecvl.process.pull import Fill
 
 AXES = "xyz"
-Sizes = tuple[int, int, int]
-
-
-class Scene(NamedTuple):
-    """What is to be moved: where it stands, and how to look at its labels.
-
-    Attributes:
-        grid: where the voxels stand, after all stages so far.
-        spatial_axes: "yx" or "zyx".
-        find: a function that picks a voxel of some labels by a generator and returns its x, y, z in
-            the grid, or `None` where there is none; of any label above 0 for an empty tuple.
-    """
-
-    grid: Grid
-    spatial_axes: str
-    find: Callable[[tuple[int, ...], np.random.Generator], NDArray[np.float64] | None]
 
 
 class Drawn(NamedTuple):
     """What an operation decided.
 
     Attributes:
-        stage: from new voxel indices (x, y, z) to old ones.
+        stage: from new voxel indices (x, y, z) to old ones; a recount if whole voxels move.
         record: the numbers that were drawn, plain.
         shape: the new sizes z, y, x; `None` keeps them.
         reaches_outside: whether it needs the fill, though it does not interpolate.
     """
 
-    stage: Affine | Field
-    record: dict[str, Any]
+    stage: Stage
+    record: Record
     shape: Sizes | None = None
     reaches_outside: bool = False
 
@@ -62,8 +46,23 @@ class Drawn(NamedTuple):
 class Spatial(Operation):
     """An augmentation that moves voxels."""
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
-        """Return what is to be done, or `None` for nothing."""
+    def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
+        """Let the images remember the move, and return what was drawn."""
+        if self.needs_right_angles:
+            chain.require_right_angles(type(self).__name__)
+        drawn = self.draw(rng, chain)
+        if drawn is None:
+            return None
+        chain.add(drawn.stage, drawn.shape, (self.filling,))
+        return drawn.record
+
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+        """Return what is to be done, or `None` for nothing.
+
+        Args:
+            rng: where to draw from.
+            scene: what is to be moved, and where it stands after all moves so far.
+        """
         raise NotImplementedError
 
     @property
@@ -85,6 +84,15 @@ class Spatial(Operation):
 @dataclass(frozen=True)
 class IndexOperation(Spatial):
     """What the operations that copy whole voxels have in common."""
+
+    def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
+        """Let the images remember the move, and return what was drawn."""
+        drawn = self.draw(rng, chain)
+        if drawn is None:
+            return None
+        stage, record, shape, reaches_outside = drawn
+        chain.add(stage, shape, (self.filling,) if reaches_outside else ())
+        return record
 
     @property
     def interpolates(self) -> bool:
@@ -118,10 +126,15 @@ class Flip(IndexOperation):
         checked_axes(self.axes)
         self._check()
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the reversal."""
         require_axes(self.axes, scene.spatial_axes, "Flip")
-        return Drawn(reversal(self.axes, scene.grid), {"axes": self.axes})
+        return Drawn(reversal(self.axes, scene.shape), {"axes": self.axes})
 
 
 @dataclass(frozen=True)
@@ -151,11 +164,18 @@ class Mirror(IndexOperation):
         """Always: the chances are those of the axes."""
         return 1.0
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    @property
+    def draws(self) -> bool:
+        """It does unless all axes are sure to be reversed."""
+        return self.p < 1
+
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the reversal of the axes that chance picks."""
         require_axes(self.axes, scene.spatial_axes, "Mirror")
-        axes = "".join(letter for letter in self.axes if rng.random() < self.p)
-        return Drawn(reversal(axes, scene.grid), {"axes": axes}) if axes else None
+        axes = self.axes
+        if self.p < 1:
+            axes = "".join(letter for letter in axes if rng.random() < self.p)
+        return Drawn(reversal(axes, scene.shape), {"axes": axes}) if axes else None
 
 
 @dataclass(frozen=True)
@@ -181,29 +201,35 @@ class Transpose(IndexOperation):
             raise ParameterError(f"expected two axes to swap, received {self.axes!r}")
         self._check()
 
-    def draw(self, rng: np.random.Generator, scene: Scene) -> Drawn | None:
+    @property
+    def draws(self) -> bool:
+        """It does not."""
+        return False
+
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
         """Return the swap."""
         require_axes(self.axes, scene.spatial_axes, "Transpose")
-        first, second = (AXES.index(letter) for letter in self.axes)
-        order = [0, 1, 2, 3]
+        first, second = map(AXES.index, self.axes)
+        order = [0, 1, 2]
         order[first], order[second] = second, first
-        x, y, z = (scene.grid.shape[::-1][axis] for axis in order[:3])
-        return Drawn(np.eye(4)[order], {"axes": self.axes}, (z, y, x))
+        i, j, k = order
+        z, y, x = (scene.shape[2 - axis] for axis in (k, j, i))
+        return Drawn(((i, 1, 0), (j, 1, 0), (k, 1, 0)), {"axes": self.axes}, (z, y, x))
 
 
-def reversal(axes: str, grid: Grid) -> Affine:
-    """Return the matrix that reverses axes of a grid.
+@functools.lru_cache(maxsize=256)
+def reversal(axes: str, shape: Sizes) -> Recount:
+    """Return the recount that reverses axes of a grid of sizes z, y, x.
 
     Example:
-        >>> reversal("x", Grid((1, 1, 3), np.eye(4)))[0]
-        array([-1.,  0.,  0.,  2.])
+        >>> reversal("x", (1, 1, 3))
+        ((0, -1, 2), (1, 1, 0), (2, 1, 0))
     """
-    matrix = np.eye(4)
-    for letter in axes:
-        axis = AXES.index(letter)
-        matrix[axis, axis] = -1
-        matrix[axis, 3] = grid.shape[2 - axis] - 1
-    return matrix
+    x, y, z = (
+        (same[0], -1, size - 1) if letter in axes else same
+        for letter, same, size in zip(AXES, SAME, shape[::-1], strict=True)
+    )
+    return x, y, z
 
 
 def in_mm(grid: Grid) -> Affine:
@@ -270,8 +296,9 @@ def require_axes(axes: str, spatial_axes: str, name: str) -> None:
     Example:
         >>> require_axes("yx", "zyx", "Flip")
     """
-    if missing := set(axes) - set(spatial_axes):
-        raise GeometryError(
-            f"{name} works along {axes!r}, received an image with axes {spatial_axes!r}: there is "
-            f"no {sorted(missing)[0]!r}"
-        )
+    for letter in axes:
+        if letter not in spatial_axes:
+            raise GeometryError(
+                f"{name} works along {axes!r}, received an image with axes {spatial_axes!r}: there "
+                f"is no {letter!r}"
+            )

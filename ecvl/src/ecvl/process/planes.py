@@ -36,13 +36,16 @@ def in_planes(array: Array, axes: str, function: Callable[[Array], Array]) -> Ar
         result = in_planes(turned, "".join(axes[axis] for axis in order), function)
         return np.ascontiguousarray(result.transpose(np.argsort(order)))
     count = 3 if last else 2
+    if array.ndim == count:
+        plane = function(array)
+        if plane.ndim < count:
+            plane = plane[..., None]
+        return np.ascontiguousarray(plane)
     planes = array.reshape(-1, *array.shape[array.ndim - count :])
     # OpenCV drops a last axis of one channel.
     channels = planes.shape[3:]
     first = function(planes[0])
     first = first.reshape(*first.shape[:2], *channels)
-    if len(planes) == 1:
-        return np.ascontiguousarray(first).reshape(*array.shape[: array.ndim - count], *first.shape)
     result = np.empty((len(planes), *first.shape), first.dtype)
     result[0] = first
     for index in range(1, len(planes)):

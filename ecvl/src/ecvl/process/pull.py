@@ -11,6 +11,8 @@ Held by `tests/ecvl/process/test_pull.py` against scipy.ndimage and by the contr
 """
 
 import math
+from functools import cache
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +20,10 @@ from numpy.typing import NDArray
 
 from ecvl.affines import Affine
 from ecvl.errors import GeometryError, ParameterError
-from ecvl.grids import Grid, is_index_operation
+from ecvl.grids import Grid, Recount, recount_of
 from ecvl.image import Image
 from ecvl.process.fields import Field, Map
+from ecvl.process.planes import MOST_CHANNELS
 from ecvl.process.volumes import separated, stacked
 from ecvl.process.warping import stays_in_plane, warped_planes, warped_volume
 
@@ -32,6 +35,9 @@ GAUSSIAN_REACH = 4
 LEAST_FOR_CUBIC = 4
 # Below this many values NumPy's own copying is as quick as any.
 QUICK_SIZE = 1 << 12
+WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}
+TAKEN = "BbHhifd"
+WHOLE = slice(None)
 # A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
 MOST_VOXELS = 1 << 32
 
@@ -69,11 +75,7 @@ def pull(
         array([[2, 0],
                [4, 0]], dtype=uint8)
     """
-    if math.prod(grid.shape) > MOST_VOXELS:
-        raise GeometryError(
-            f"expected a grid of at most {MOST_VOXELS:,} voxels, received one of "
-            f"{' x '.join(f'{size:,}' for size in grid.shape)}; check the spacing, in mm"
-        )
+    _require_sane(grid.shape)
     a, b, c, d = matrix[2].tolist()
     leaves = max(abs(a), abs(b), abs(c - 1), abs(d)) > 1e-3 or grid.shape[0] != 1
     if "z" not in image.axes and leaves:
@@ -81,18 +83,74 @@ def pull(
             "expected a 2-D image to stay in its plane, received a grid that leaves it; "
             "give it a z axis first: Image(array[None], axes='zyx')"
         )
-    if image.kind == "labels":
-        fill = 0
-    elif fill is None:
-        fill = image.value_range[0]
     method = checked_interpolation(interpolation, image)
     if field is not None and method == "cubic":
         raise ParameterError("a field of displacements takes interpolation 'linear' or 'nearest'")
-    if field is None and is_index_operation(matrix, grid.shape) is not None:
-        moved = _indexed(image, grid.shape, np.rint(matrix).astype(int), fill)
+    recount = recount_of(matrix, grid.shape) if field is None else None
+    if recount is not None:
+        moved = recounted(image, grid.shape, recount, fill).array
     else:
-        moved = _interpolated(image, grid, Map(matrix, field), fill, method)
+        moved = _interpolated(image, grid, Map(matrix, field), _filling(image, fill), method)
     return image.with_array(moved, np.array(grid.affine, np.float64))
+
+
+def recounted(image: Image, shape: tuple[int, int, int], recount: Recount, fill: Fill) -> Image:
+    """Return `pull` of a map that is known to move whole voxels, quickly.
+
+    Args:
+        image: an image or labels; without a z axis, one that is not moved along z.
+        shape: the new sizes z, y, x.
+        recount: from new voxels to those of `image`.
+        fill: as of `pull`.
+
+    Example:
+        >>> import numpy as np
+        >>> image = Image(np.array([[1, 2, 3]]), "yx")
+        >>> np.asarray(recounted(image, (1, 1, 2), ((0, 1, 1), (1, 1, 0), (2, 1, 0)), None))
+        array([[2, 3]])
+    """
+    if shape[0] * shape[1] * shape[2] > MOST_VOXELS:
+        _require_sane(shape)
+    axes, array, straight, swapped = image.axes, image.array, True, False
+    sizes = array.shape
+    cuts = [WHOLE] * len(sizes)
+    for old, at in _places(axes):
+        new, step, start = recount[old]
+        end = start + step * shape[2 - new]
+        if step > 0:
+            inside = start >= 0 and end <= sizes[at]
+            cuts[at] = slice(start, end)
+        else:
+            inside = start < sizes[at] and end >= -1
+            cuts[at] = slice(start, end if end >= 0 else None, -1)
+            straight = False
+        if not inside:
+            moved = _reaching_out(image, shape, recount, _filling(image, fill))
+            return image.recounted(moved, recount)
+        if new != old:
+            swapped = True
+    moved = array[tuple(cuts)]
+    if swapped:
+        moved = copied(moved.transpose(_order(axes, recount)))
+    else:
+        moved = moved.copy() if straight else copied(moved)
+    return image.recounted(moved, recount)
+
+
+def _require_sane(shape: tuple[int, int, int]) -> None:
+    z, y, x = shape
+    if z * y * x > MOST_VOXELS:
+        raise GeometryError(
+            f"expected a grid of at most {MOST_VOXELS:,} voxels, received one of "
+            f"{' x '.join(f'{size:,}' for size in shape)}; check the spacing, in mm"
+        )
+
+
+def _filling(image: Image, fill: Fill) -> Any:
+    """Return what stands where an image does not reach: a number, or "edge"."""
+    if image.kind == "labels":
+        return 0
+    return image.value_range[0] if fill is None else fill
 
 
 def checked_fill(fill: Any) -> Fill:
@@ -149,6 +207,20 @@ def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return rounded.astype(dtype)
 
 
+def number_in_type(value: float, dtype: np.dtype[Any]) -> Any:
+    """Return what `in_type` makes of one number, quickly.
+
+    Example:
+        >>> import numpy as np
+        >>> number_in_type(300.2, np.dtype(np.uint8))
+        np.uint8(255)
+    """
+    if dtype.kind == "f":
+        return dtype.type(value)
+    limits = np.iinfo(dtype)
+    return dtype.type(round(max(min(value, limits.max), limits.min)))
+
+
 def working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     """Return the float type that arithmetic on a data type is done in.
 
@@ -192,74 +264,96 @@ def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
     return np.asarray(kernel / kernel.sum())
 
 
-def _indexed(
-    image: Image, shape: tuple[int, int, int], matrix: NDArray[Any], fill: Fill
+def _reaching_out(
+    image: Image, shape: tuple[int, int, int], recount: Recount, fill: Any
 ) -> NDArray[Any]:
-    """Copy voxels; the sizes and the matrix are of z, y, x and x, y, z."""
-    axes = image.axes
-    place = {axis: axes.index(letter) for axis, letter in enumerate("xyz") if letter in axes}
-    moved, order = image.array, list(range(image.ndim))
-    sizes, before = list(image.shape), [0] * image.ndim
-    for old, at in place.items():
-        new = int(np.flatnonzero(matrix[old, :3])[0])
-        sign, shift = int(matrix[old, new]), int(matrix[old, 3])
-        old_size, new_size = image.shape[at], shape[2 - new]
-        if sign > 0:
+    """Copy voxels where some of the new ones lie outside."""
+    array, order = image.array, _order(image.axes, recount)
+    cuts, before = [slice(None)] * image.ndim, [0] * image.ndim
+    sizes = [array.shape[at] for at in order]
+    for old, at in _places(image.axes):
+        new, step, shift = recount[old]
+        old_size, new_size = array.shape[at], shape[2 - new]
+        if step > 0:
             start, stop = max(0, -shift), min(new_size, old_size - shift)
-            first, last = start + shift, stop + shift
+            cut = slice(start + shift, stop + shift)
         else:
             start, stop = max(0, shift - old_size + 1), min(new_size, shift + 1)
-            first, last = shift - start, shift - stop
+            cut = slice(shift - start, shift - stop if stop <= shift else None, -1)
         if start >= stop:
-            start, stop, first, last = 0, 0, 0, 0
-        cut = slice(first, None if last < 0 else last, sign)
-        moved = moved[(slice(None),) * at + (cut,)]
-        order[place[new]] = at
-        sizes[place[new]], before[place[new]] = new_size, start
-    moved = moved.transpose(order)
-    if moved.shape == tuple(sizes):
-        return copied(moved)
+            start, cut = 0, slice(0, 0)
+        cuts[at], sizes[order.index(at)], before[order.index(at)] = cut, new_size, start
+    moved = array[tuple(cuts)].transpose(order)
     if fill == "edge" and moved.size:
         widths = [(b, n - b - m) for b, n, m in zip(before, sizes, moved.shape, strict=True)]
         return np.pad(moved, widths, mode="edge")
-    corner = image.array.flat[0]
-    value = corner if fill == "edge" else in_type(np.array(fill), image.dtype)
+    value = array.flat[0] if fill == "edge" else number_in_type(fill, image.dtype)
     result = np.full(sizes, value, dtype=image.dtype)
     into = tuple(slice(b, b + m) for b, m in zip(before, moved.shape, strict=True))
     result[into] = moved
     return result
 
 
+def _order(axes: str, recount: Recount) -> list[int]:
+    """Return which old place each new one among axes is."""
+    order = list(range(len(axes)))
+    for old, at in _places(axes):
+        order[axes.index("xyz"[recount[old][0]])] = at
+    return order
+
+
+@cache
+def _places(axes: str) -> list[tuple[int, int]]:
+    """Return, for x, y and z as far as they are there, the number and the place among axes."""
+    return [(number, axes.index(letter)) for number, letter in enumerate("xyz") if letter in axes]
+
+
 def copied(view: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy in C order; quicker than NumPy's where the last axis runs backwards.
+    """Return a copy in C order; quicker than NumPy's where the last axis runs backwards or across.
 
     Example:
         >>> import numpy as np
         >>> copied(np.arange(3)[::-1])
         array([2, 1, 0])
     """
-    channels = view.ndim > 1 and view.shape[-1] <= 4 and view.strides[-1] > 0
-    axis = view.ndim - (2 if channels else 1)
-    if view.size < QUICK_SIZE or max(view.shape) > 1 << 15:
+    shape, steps = view.shape, view.strides
+    channels = len(shape) > 1 and shape[-1] <= MOST_CHANNELS and steps[-1] == view.itemsize
+    axis = len(shape) - (2 if channels else 1)
+    pixel = view.itemsize * (shape[-1] if channels else 1)
+    if steps[axis] == pixel or view.size < QUICK_SIZE:
         return view.copy(order="C")
+    if steps[axis] == -pixel:
+        return _turned_round(view, axis)
+    if pixel in steps[:axis] and 1 not in shape[: axis + 1]:
+        return _transposed(view, steps.index(pixel), axis)
+    return view.copy(order="C")
+
+
+def _turned_round(view: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Copy where an axis, behind which there are channels only, runs backwards."""
     import cv2
 
-    if view.ndim == 3 and view.T.flags.c_contiguous and axis == 2:
-        # First z behind the others by OpenCV, then x before y in whole rows.
-        z, y, x = view.T.shape
-        turned = cv2.transpose(view.T.reshape(z, -1)).reshape(y, x, z)
-        return np.ascontiguousarray(turned.swapaxes(0, 1))
-    if axis == 1 and view.swapaxes(0, 1).flags.c_contiguous:
-        return np.asarray(cv2.transpose(view.swapaxes(0, 1))).reshape(view.shape)
-    if view.strides[axis] >= 0:
-        return view.copy(order="C")
+    forward = view[..., ::-1] if axis == view.ndim - 1 else view[..., ::-1, :]
+    turned = np.asarray(cv2.flip(_words(forward).reshape(-1, *view.shape[axis:]), 1))
+    if turned.dtype != view.dtype or turned.shape != view.shape:
+        return turned.view(view.dtype).reshape(view.shape)
+    return turned
 
-    forward = np.ascontiguousarray(np.flip(view, axis))
-    rows = forward.reshape(-1, *forward.shape[axis:])
-    words = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}[view.dtype.itemsize]
-    if len(rows) > 1 << 15:
-        return view.copy(order="C")
-    return np.asarray(cv2.flip(rows.view(words), 1).view(view.dtype).reshape(view.shape))
+
+def _transposed(view: NDArray[Any], inner: int, axis: int) -> NDArray[Any]:
+    """Copy where the pixels of one axis are neighbours in memory and another comes last."""
+    import cv2
+
+    result = np.empty(view.shape, view.dtype)
+    source, target = (np.moveaxis(_words(array), inner, axis - 1) for array in (view, result))
+    for index in product(*map(range, source.shape[: axis - 1])):
+        cv2.transpose(source[index].swapaxes(0, 1), dst=target[index])
+    return result
+
+
+def _words(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as of a type that OpenCV takes; only bits are moved."""
+    return array if array.dtype.char in TAKEN else array.view(WORDS[array.itemsize])
 
 
 def _interpolated(

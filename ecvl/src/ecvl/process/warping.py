@@ -74,7 +74,12 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, near
         outside = None
     value = None if outside is None else _value(fill, source.dtype, array.dtype, nearest)
 
+    # Of four channels OpenCV makes one step each, of three it makes three.
+    padded = source.dtype.itemsize <= 2 and axes[-1] == "c" and source.shape[-1] == 3
+
     def warp(plane: Array) -> Array:
+        if padded:
+            plane = cv2.cvtColor(plane, cv2.COLOR_RGB2RGBA)
         if straight:
             result = cv2.warpAffine(
                 plane,
@@ -85,6 +90,8 @@ def warped_planes(array: Array, axes: str, new: Shape, way: Map, fill: Any, near
             )
         else:
             result = cv2.remap(plane, x, y, method, borderMode=cv2.BORDER_REPLICATE)
+        if padded:
+            result = cv2.cvtColor(result, cv2.COLOR_RGBA2RGB)
         if outside is not None:
             cv2.copyTo(np.full_like(result, value), outside, result)
         return np.asarray(result)
@@ -352,13 +359,13 @@ def _prepared(array: Array, nearest: bool, quick: bool) -> tuple[Array, Any]:
 
 def _value(fill: Any, source: np.dtype[Any], dtype: np.dtype[Any], nearest: bool) -> Any:
     """Return a fill in the type that a source was prepared in."""
-    from ecvl.process.pull import in_type
+    from ecvl.process.pull import number_in_type
 
     if nearest:
-        return in_type(np.array(fill), dtype).view(source)
+        return number_in_type(fill, dtype).view(source)
     if source == dtype or source.kind == "f":
-        return in_type(np.array(fill), source)
-    return in_type(np.array(fill), dtype).view(source) ^ SIGN_BIT[dtype.itemsize]
+        return number_in_type(fill, source)
+    return number_in_type(fill, dtype).view(source) ^ SIGN_BIT[dtype.itemsize]
 
 
 def _outside(matrix: Affine, old: tuple[int, int], new: tuple[int, ...]) -> Array | None:

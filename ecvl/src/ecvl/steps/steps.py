@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ecvl.affines import Affine
 from ecvl.errors import GeometryError, KindError, ParameterError
-from ecvl.grids import Change, is_index_operation
+from ecvl.grids import Change, recount_of
 from ecvl.image import Image, require_kind
 from ecvl.process.pull import Fill, checked_fill, pull
 from ecvl.sample import Sample
@@ -211,7 +211,7 @@ def _way_back(changes: list[Change]) -> tuple[Affine, int]:
     """
     lead = 0
     for change in changes:
-        if is_index_operation(change.matrix, change.grid.shape) is None:
+        if recount_of(change.matrix, change.grid.shape) is None:
             break
         lead += 1
     whole = np.eye(4)

@@ -24,7 +24,7 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "ConvWeightGrad", "MatMul", "Gemm
 NORMS = frozenset(
     f"{name}{end}"
     for name in ("BatchNormalization", "BatchNormalizationRelu", "InstanceNormalization",
-                 "GroupNormalization", "LayerNormalization")
+                 "GroupNormalization", "LayerNormalization", "PRelu")
     for end in ("", "Grad")
 )  # fmt: skip
 """Operators whose first result is of the kind of their first input."""

@@ -1,8 +1,9 @@
-"""Matrix products."""
+"""Matrix products; `Product` reads its operands turned, as a pass of the compiler makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,6 +46,29 @@ def _matmul_gradient(node: Node, g: Value) -> Gradients:
 
 def _shaped(value: Value, like: Value) -> Value:
     return apply("Reshape", value, integers(like.type.sizes))
+
+
+def _product(call: Call) -> list[Type]:
+    turned = [
+        t if t is None or not call.attributes[key] or t.rank < 2
+        else t.with_shape([*t.shape[:-2], t.shape[-1], t.shape[-2]])
+        for t, key in zip(call.types, ("transA", "transB"), strict=True)
+    ]  # fmt: skip
+    if any(t is not None and t.rank < 2 for t in turned):
+        raise call.fail("matrices or stacks of them")
+    return _matmul(replace(call, types=tuple(turned)))
+
+
+def _product_body(node: Node) -> Sequence[Value]:
+    a, b = node.inputs
+    assert a is not None and b is not None
+    return [
+        apply(
+            "MatMul",
+            _turned(a) if node.attributes["transA"] else a,
+            _turned(b) if node.attributes["transB"] else b,
+        )
+    ]
 
 
 def _det_gradient(node: Node, g: Value) -> Gradients:
@@ -137,6 +161,16 @@ register(
 )
 register(
     Operator(name="MatMul", inputs=("A", "B"), infer=_matmul, gradient=_matmul_gradient, since=9)
+)
+register(
+    Operator(
+        name="Product",
+        domain=PRIVATE,
+        inputs=("A", "B"),
+        infer=_product,
+        body=_product_body,
+        attributes={"transA": 0, "transB": 0, "kept": 0},
+    )
 )
 register(
     Operator(

@@ -19,6 +19,7 @@ from eddl.ops.table import PRIVATE, apply
 from eddl.optimizers import Optimizer
 from eddl.tensors import as_host_array
 from eddl.training import surgery
+from eddl.training.budget import read_memory
 from eddl.training.counters import Counters, Score
 from eddl.training.heads import Head
 from eddl.training.state import Averages, LossScale, Rules, TrainingState, begin_training
@@ -102,10 +103,12 @@ class Pass:
             training=training,
             device=model.device,
             precision=setup.precision if training else "float32",
+            memory=setup.memory if training else "fast",
             slabs=setup.slabs,
             state=setup.state if training else None,
             seed=setup.seed,
             max_bytes=setup.max_bytes,
+            fallback=setup.fallback,
         )
 
     def add(self, inputs: Sequence[Any], targets: Sequence[Any]) -> Report:
@@ -145,9 +148,11 @@ class Setup:
         choices: Choices,
         accumulate: int,
         precision: str,
+        memory: str | int,
         slabs: Any,
         seed: int,
         max_bytes: int | None,
+        fallback: bool,
     ) -> None:
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise AttributeValueError(
@@ -155,6 +160,8 @@ class Setup:
             )
         self.model, self.optimizer, self.choices = model, optimizer, choices
         self.precision = check_precision(precision, slabs.backend)
+        self.memory = read_memory(memory)
+        self.fallback = fallback
         self.accumulate, self.slabs, self.seed, self.max_bytes = accumulate, slabs, seed, max_bytes
         self.trained = [head for head in heads if head.loss is not None]
         self._state: TrainingState | None = None
@@ -184,6 +191,12 @@ class Setup:
             if self.precision == "float16":
                 self._state.scale = LossScale()
         return self._state
+
+    @property
+    def kernels(self) -> dict[str, dict[str, int]]:
+        """The kernels that training uses, as far as it is compiled, by program."""
+        steps = [one.step for (training, *_), one in self._passes.items() if training]
+        return {name: kernels for step in steps for name, kernels in step.kernels.items()}
 
     def forget_programs(self) -> None:
         """Compile anew at the next call."""

@@ -21,6 +21,7 @@ from eddl.backends.array import (
     sampling,
     signal,
     text,
+    transposed,
 )
 from eddl.backends.array.backend import KERNELS, ArrayBackend
 
@@ -47,4 +48,5 @@ __all__ = [
     "sampling",
     "signal",
     "text",
+    "transposed",
 ]

@@ -7,6 +7,7 @@ fallback where they have no kernel, and the evaluator that folds constants.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,12 +74,12 @@ class ArrayBackend:
     alignment = 64
     max_slab = 1 << 62
     accumulates = False
+    evaluates = True
     precisions: tuple[str, ...] = ("float32", "float16")
 
     def __init__(self, threads: int | None = None) -> None:
         self.xp: Any = np
         self.threads = Threads(threads or available())
-        self._blas: Any = None
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """One pattern a node: this backend has a kernel for each operator by itself."""
@@ -145,11 +146,38 @@ class ArrayBackend:
         return evaluate_graph(self, graph, inputs)
 
     def _single_blas(self) -> contextlib.AbstractContextManager[Any]:
-        if self.threads.count < 2:
-            return contextlib.nullcontext()
-        if self._blas is None:
-            from threadpoolctl import ThreadpoolController
+        return contextlib.nullcontext() if self.threads.count < 2 else SINGLE_BLAS
 
-            self._blas = ThreadpoolController()
-        limit: contextlib.AbstractContextManager[Any] = self._blas.limit(limits=1, user_api="blas")
-        return limit
+
+class SingleBlas:
+    """While any thread is inside, BLAS runs on one thread: its number is the whole process's, so
+    only the first one in changes it, and the last one out puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._libraries: list[Any] | None = None
+        self._counts: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._libraries is None:
+                from threadpoolctl import ThreadpoolController
+
+                found = ThreadpoolController().lib_controllers
+                self._libraries = [library for library in found if library.user_api == "blas"]
+            if not self._inside:
+                self._counts = [library.get_num_threads() for library in self._libraries]
+                for library in self._libraries:
+                    library.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for library, count in zip(self._libraries or (), self._counts, strict=True):
+                    library.set_num_threads(count)
+
+
+SINGLE_BLAS = SingleBlas()

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.products import Make, Matrix, Product
+from eddl.backends.array.unfolding import Workspace
 from eddl.graph import Node
 from eddl.ops.recurrent import DEFAULTS, GATES, named
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.backends.array.cells import Buffers, Recurrence
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.products import BlasProduct, Make
 from eddl.backends.array.spans import Backward, Forward
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 from eddl.ops.recurrent import gradient_names, named

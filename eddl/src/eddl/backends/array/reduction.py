@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import ArrayBackend, kernel
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Constant, Node, Value
 from eddl.ops.reduction import reduced_axes
@@ -23,8 +23,11 @@ PARTS = 4
 ROWS = 16
 """Neighbouring rows that are reduced as one long one."""
 
-LARGE = 1 << 16
-"""Elements from which a reduction is cut."""
+LARGE = 1 << 18
+"""Elements from which a reduction is cut: below, waking threads takes longer than it saves."""
+
+SMALL = 1 << 15
+"""Elements below which exponentials are computed on one thread."""
 
 _UFUNCS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "maximum", "ReduceMin": "minimum",
            "ReduceProd": "multiply"}  # fmt: skip
@@ -164,7 +167,7 @@ def softmax(backend: ArrayBackend, node: Node) -> Offer:
                 xp.add.reduce(out, axis=1, keepdims=True, out=line)
                 xp.divide(out, line, out=out)
 
-        parts = backend.threads.split(outer)
+        parts = backend.threads.split(outer) if x.type.count >= SMALL else [(0, outer)]
         tasks = [partial(work, a, b) for a, b in parts]
         return lambda: backend.threads.run(tasks)
 

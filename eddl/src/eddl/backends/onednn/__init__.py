@@ -1,6 +1,17 @@
 """The fast path on x86-64 processors: oneDNN through ctypes, the array backend for the rest."""
 
-from eddl.backends.onednn import convolution, normalization, pooling, recurrent
+from eddl.backends.onednn import (
+    activations,
+    convolution,
+    joining,
+    linear,
+    normalization,
+    pooling,
+    recurrent,
+    reduction,
+    resampling,
+    standardization,
+)
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused, find, load
 
@@ -9,10 +20,16 @@ __all__ = [
     "Library",
     "OneDnnBackend",
     "Refused",
+    "activations",
     "convolution",
     "find",
+    "joining",
+    "linear",
     "load",
     "normalization",
     "pooling",
     "recurrent",
+    "reduction",
+    "resampling",
+    "standardization",
 ]

@@ -8,6 +8,7 @@ into the layout that a kernel wants, once a run for all kernels that want the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from eddl.backends.array.threads import available
 from eddl.backends.onednn.handles import Descriptor, Kernel, channels_last, describe, row_major
 from eddl.backends.onednn.library import DST, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
+from eddl.compiler.fallback import is_work
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
 from eddl.ops.table import entry
@@ -40,11 +42,27 @@ def kernel(*names: str, domain: str = "") -> Callable[[Make], Make]:
     return add
 
 
+class Yielded(Refused):
+    """oneDNN could, and the array backend's kernel is the faster one."""
+
+
+def _of_host(pattern: Pattern, reasons: Sequence[str]) -> Pattern:
+    """An array kernel; `reasons`, last the latest, say why it stands in for the device's work."""
+
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made = pattern.offer(nodes)
+        work = is_work(nodes[0]) and bool(reasons)
+        return made and replace(made, host=reasons[-1] if work else "")
+
+    return Pattern(pattern.ops, offer)
+
+
 class OneDnnBackend(ArrayBackend):
     """oneDNN on the host, composed with the array backend."""
 
     name = "onednn"
     accumulates = True
+    evaluates = False
 
     def __init__(self, threads: int | None = None, library: Library | None = None) -> None:
         super().__init__(1)
@@ -55,13 +73,15 @@ class OneDnnBackend(ArrayBackend):
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """oneDNN's kernel, if it has one, and the array backend's."""
-        plain = super().patterns(node)
+        reasons: list[str] = []
+        plain = [_of_host(pattern, reasons) for pattern in super().patterns(node)]
         make = KERNELS.get((node.domain, node.op))
         if make is None and plain and entry(node).formula is not None:
             from eddl.backends.onednn.elementwise import offer_chains
 
             make = offer_chains
         if make is None:
+            reasons.append("oneDNN has no kernel for it")
             return plain
         longer = CHAINS.get((node.domain, node.op))
         found = make
@@ -69,7 +89,8 @@ class OneDnnBackend(ArrayBackend):
         def offer(nodes: Sequence[Node]) -> Offer | None:
             try:
                 return found(self, nodes[0])
-            except Refused:
+            except Refused as refusal:
+                reasons.append("" if isinstance(refusal, Yielded) else str(refusal))
                 return None
 
         if not plain and offer([node]) is None:

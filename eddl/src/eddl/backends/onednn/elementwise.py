@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import alike
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.handles import (
     Array,
@@ -32,7 +32,7 @@ from eddl.backends.onednn.handles import (
     describe,
     single,
 )
-from eddl.backends.onednn.library import DST, SRC, Refused
+from eddl.backends.onednn.library import AFTERWARDS, DST, SRC, Refused
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 from eddl.ops.table import entry
@@ -41,9 +41,8 @@ ADD, MULTIPLY, DIVIDE, SUBTRACT = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5
 SQUARE_ROOT = 0x25
 OPERATIONS = {ast.Add: ADD, ast.Sub: SUBTRACT, ast.Mult: MULTIPLY, ast.Div: DIVIDE}
 SECOND = 2
-AFTERWARDS = 32768
-"""Argument numbers of what is joined by the operations that follow begin at multiples of this."""
-BLOCK = 1 << 15
+BLOCK = 1 << 17
+"""Elements of a block: they fit the cache, and their kernels take longer than calling them."""
 MOST_BLOCKS = 256
 FEWEST = 1 << 14
 """Elements below which calling oneDNN costs more than it saves."""
@@ -158,7 +157,7 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
         raise Refused("a type other than float32")
     if flags - scalars or (compiler.choice and compiler.choice[1] in scalars):
         raise Refused("a choice for each element")
-    block = max(BLOCK, -(-output.count // MOST_BLOCKS))
+    block = _block(output.count, backend.threads.count)
     sizes = {min(block, output.count), output.count % block} - {0}
     kernels = {size: [_kernel(backend, c, scalars, size) for c in compiler.chains]
                for size in sizes}  # fmt: skip
@@ -176,8 +175,8 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
     plan(count)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        flat = [_flat(x) for x in inputs]
-        result = _flat(outputs[0])
+        flat = [flattened(x) for x in inputs]
+        result = flattened(outputs[0])
         places = plan(Workspace(workspace))
         starts = range(0, result.size, block)
         tasks = []
@@ -213,7 +212,15 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
                  arrangements=alike(node))  # fmt: skip
 
 
-def _flat(x: Array) -> Array:
+def _block(count: int, threads: int) -> int:
+    """The elements of a block, of which each thread has as many."""
+    blocks = min(-(-count // BLOCK), MOST_BLOCKS)
+    if count >= 2 * FEWEST * threads:
+        blocks = -(-blocks // threads) * threads
+    return -(-count // (16 * blocks)) * 16
+
+
+def flattened(x: Array) -> Array:
     """The elements in the order of memory; all operands of one formula lie alike."""
     if not x.flags.c_contiguous:
         order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.convolution import Workspace
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel, mask
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.handles import Descriptor, Kernel, attributes, describe, single

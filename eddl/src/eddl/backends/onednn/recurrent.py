@@ -20,13 +20,21 @@ from eddl.backends.array.cells import Recurrence
 from eddl.backends.array.products import Matrix
 from eddl.backends.array.recurrent import backward, forward
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
-from eddl.backends.onednn.elementwise import ADD, AFTERWARDS, MULTIPLY, SECOND
-from eddl.backends.onednn.handles import Descriptor, Handle, Kernel, attributes, describe, single
+from eddl.backends.onednn.elementwise import ADD, MULTIPLY, SECOND
+from eddl.backends.onednn.handles import (
+    Descriptor,
+    Kernel,
+    Operations,
+    attributes,
+    describe,
+    single,
+)
 from eddl.backends.onednn.library import (
+    AFTERWARDS,
     BIAS,
     DST,
+    ELTWISE_ELU,
     ELTWISE_LOGISTIC,
-    ELTWISE_RELU,
     ELTWISE_TANH,
     SRC,
     WEIGHTS,
@@ -36,7 +44,7 @@ from eddl.backends.onednn.library import (
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 
-ACTIVATIONS = {"relu": ELTWISE_RELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE_TANH}
+ACTIVATIONS = {"relu": ELTWISE_ELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE_TANH}
 
 
 @kernel("RNN", "GRU", "LSTM")
@@ -94,17 +102,16 @@ class PackedProduct:
         packed: bool = False,
     ) -> None:
         row = describe(library, (1, out.columns), (out.columns, 1))
-        self._row, self._vectors = row, dict[int, Array]()
 
-        def follow(operations: Handle, name: str, *arguments: Any) -> None:
+        def follow(operations: Operations, name: str, *arguments: Any) -> None:
             library.call(f"post_ops_append_{name}", operations, *arguments)
 
-        def scaled(operations: Handle, kind: int, vector: Array) -> None:
+        def scaled(operations: Operations, kind: int, vector: Array) -> None:
             place = AFTERWARDS * (library.dnnl.dnnl_post_ops_len(operations) + 1) | SECOND
             follow(operations, "binary", kind, row)
-            self._vectors[place] = vector.reshape(1, -1)
+            operations.given[place] = row, vector.reshape(1, -1)
 
-        def append(operations: Handle) -> None:
+        def append(operations: Operations) -> None:
             if add:
                 follow(operations, "sum", single(1.0), 0, 0)
             zero = single(0.0)
@@ -125,7 +132,7 @@ class PackedProduct:
         sizes = right.rows, right.columns
         self._library, self._plain, self._by_rows = library, matrix(right), right.across == 1
         self._left, self._out = matrix(left), matrix(out)
-        self._bias = describe(library, (1, out.columns), (out.columns, 1)) if bias else None
+        self._bias = row if bias else None
         with library.alone():
             self._kernel = Kernel(
                 library, "matmul", library.engine, self._left,
@@ -152,7 +159,6 @@ class PackedProduct:
         arguments = {SRC: (self._left, left), WEIGHTS: (self._right, right), DST: (self._out, out)}
         if self._bias is not None and bias is not None:
             arguments[BIAS] = self._bias, bias
-        arguments.update((place, (self._row, vector)) for place, vector in self._vectors.items())
         return self._kernel.bind(arguments, scratch)
 
     def _lying(self, right: Array) -> Array:
