@@ -1,6 +1,6 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, join, differentiate, simplify, join products, lower, turn products, fuse,
+specialise, fold, split, join, differentiate, simplify, lower, join products, turn products, fuse,
 select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a small
 function in a file of its own. This room knows operators and graphs and no backend.
 """
@@ -122,7 +122,7 @@ def compile_graph(
     whole = join_products(simplify(differentiate(join(static))))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision), backend))
-    whole = simplify(lower(whole, backend))
+    whole = simplify(join_products(simplify(lower(whole, backend))))
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_matrices(whole)

@@ -28,7 +28,7 @@ WORK = frozenset(
             "ConvWeightGrad", "Product", "Inverse", "MaxPoolGrad", "SumPool", "SumPoolGrad",
             "BatchNormalizationGrad", "BatchNormalizationRelu", "BatchNormalizationReluGrad",
             "InstanceNormalizationGrad", "GroupNormalizationGrad", "LayerNormalizationGrad",
-            "RoiAlignGrad", "Resample",
+            "RoiAlignGrad", "Resample", "LSTMGrad", "GRUGrad", "RNNGrad",
         )),
     }
 )  # fmt: skip
@@ -77,7 +77,7 @@ def inlined_work(graph: Graph, backend: Backend) -> list[Fallback]:
 
 def _of_work(node: Node) -> bool:
     """Whether the parts of a node are the device's work themselves, and are counted as that."""
-    return node.op in ("Gemm", "DeformConv", "Einsum", "LSTM", "GRU", "RNN")
+    return node.op.removesuffix("Grad") in ("Gemm", "DeformConv", "Einsum", "LSTM", "GRU", "RNN")
 
 
 def evaluated(graph: Graph, backend: Backend) -> Shares:

@@ -300,12 +300,10 @@ def _gradient(node: Node, *flows: Value | None) -> Gradients:
     given = (*node.inputs, *[None] * len(operator.inputs))[: len(operator.inputs)]
     if node.attributes["layout"]:
         inner = _steps_first(node)
-        turned = [None if flow is None else _batch_first(flow) for flow in flows[1:]]
-        if flows[0] is not None:
-            turned.insert(0, apply("Transpose", flows[0], perm=(1, 2, 0, 3)))
-        else:
-            turned.insert(0, None)
-        found = _gradient(inner, *turned)
+        whole, *final = flows
+        whole = None if whole is None else apply("Transpose", whole, perm=(1, 2, 0, 3))
+        final = [None if flow is None else _batch_first(flow) for flow in final]
+        found = _gradient(inner, whole, *final)
         return [
             _batch_first(gradient) if gradient is not None and index in (0, 5, 6) else gradient
             for index, gradient in enumerate(found)
@@ -313,8 +311,8 @@ def _gradient(node: Node, *flows: Value | None) -> Gradients:
     saved = (node.outputs[0], *node.outputs[operator.outputs :])
     made = make_node(f"{node.op}Grad", *given, *saved, *flows, domain=PRIVATE, label=node.label,
                      **node.attributes)  # fmt: skip
-    found = dict(zip(gradient_names(made), made.outputs, strict=True))
-    return [found.get(operator.formal(index)) for index in range(len(node.inputs))]
+    places = dict(zip(gradient_names(made), made.outputs, strict=True))
+    return [places.get(operator.formal(index)) for index in range(len(node.inputs))]
 
 
 def _gradient_types(call: Call) -> list[Type]:

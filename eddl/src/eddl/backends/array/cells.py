@@ -5,7 +5,8 @@ state before step j of the span, slot j + 1 the one behind it. `values` [span, r
 the products with the inputs, and after a step what the gates let through, in ONNX's order. This is
 saved, [span, gates, rows, units]. Backward `saved` is that of the span; `values` holds the slopes
 there, and after a step the gradients of what the gates were given. A step that does not count
-leaves the state as it is; its gates are saved `closed`, so that its slopes are 0. Source of the equations: the ONNX operator specification; of the gradients: the chain rule.
+leaves the state as it is; its gates are saved `closed`, so that its slopes are 0. Source of the
+equations: the ONNX operator specification; of the gradients: the chain rule.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.backend import Array
+from eddl.backends.array.products import Make, Matrix, Product
 from eddl.backends.array.unfolding import Workspace
-from eddl.compiler.protocol import Thunk
 from eddl.graph import Node
 from eddl.ops.recurrent import DEFAULTS, GATES, named
 
@@ -27,110 +27,6 @@ ACTIVATIONS = ("relu", "sigmoid", "tanh")
 Buffers = SimpleNamespace
 Step = Callable[[int], None]
 """What is done for a slot of the span."""
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A matrix as products see it: its sizes, and the elements between rows and columns."""
-
-    rows: int
-    columns: int
-    down: int
-    across: int = 1
-
-    @classmethod
-    def part(cls, rows: int, columns: int, wide: int = 0) -> Matrix:
-        """Columns of a matrix that lies row by row and is `wide` in all."""
-        return cls(rows, columns, wide or columns)
-
-    @property
-    def turned(self) -> Matrix:
-        """The same elements with rows for columns."""
-        return Matrix(self.columns, self.rows, self.across, self.down)
-
-
-class Product:
-    """`out = left @ right + bias`; with `add`, what is in `out` is added. Then come `activations`,
-    each of so many columns.
-
-    A `packed` right side is read from bytes that `pack` has filled, once for many products.
-    """
-
-    def __init__(
-        self,
-        xp: Any,
-        dtype: Any,
-        left: Matrix,
-        right: Matrix,
-        out: Matrix,
-        *,
-        bias: bool = False,
-        add: bool = False,
-        activations: Sequence[tuple[str, int]] = (),
-        packed: bool = False,
-    ) -> None:
-        size = np.dtype(dtype).itemsize
-        self._xp, self._dtype, self._activations = xp, dtype, activations
-        self._right, self._out = (right.rows, right.columns), (out.rows, out.columns)
-        self.packed = right.rows * right.columns * size if packed else 0
-        self.scratch = out.rows * out.columns * size if add else 0
-
-    def pack(self, right: Array, target: Array) -> Thunk:
-        """The call that packs the right side."""
-        own = self._unpacked(target)
-        return lambda: self._xp.copyto(own, right)
-
-    def bind(
-        self, left: Array, right: Array, out: Array, scratch: Array, bias: Array | None = None
-    ) -> Thunk:
-        """The call for given matrices, the right one packed, if it is to be."""
-        xp, place = self._xp, out
-        matrix = self._unpacked(right) if self.packed else right
-        if self.scratch:
-            place = scratch[: self.scratch].view(self._dtype).reshape(self._out)
-        start, follow = 0, []
-        for name, columns in self._activations:
-            follow.append(activation(xp, name, out[:, start : start + columns]))
-            start += columns
-
-        def run() -> None:
-            xp.matmul(left, matrix, out=place)
-            if bias is not None:
-                xp.add(place, bias, out=place)
-            if place is not out:
-                xp.add(out, place, out=out)
-            for activate in follow:
-                activate()
-
-        return run
-
-    def _unpacked(self, data: Array) -> Array:
-        return data[: self.packed].view(self._dtype).reshape(self._right)
-
-
-class Make(Protocol):
-    """Makes products: the array backend's, or another's."""
-
-    def __call__(self, dtype: Any, left: Matrix, right: Matrix, out: Matrix, **how: Any) -> Product:
-        """As `Product`."""
-
-
-def activation(xp: Any, name: str, x: Array) -> Thunk:
-    """The call that applies an activation in place."""
-    half = x.dtype.type(0.5)
-
-    def sigmoid() -> None:
-        """By the hyperbolic tangent, which never overflows."""
-        xp.multiply(x, half, out=x)
-        xp.tanh(x, out=x)
-        xp.multiply(x, half, out=x)
-        xp.add(x, half, out=x)
-
-    return {
-        "relu": lambda: xp.maximum(x, 0, out=x),
-        "sigmoid": sigmoid,
-        "tanh": lambda: xp.tanh(x, out=x),
-    }[name]
 
 
 @dataclass(frozen=True)
@@ -157,10 +53,11 @@ class Recurrence:
         x, op = given["X"], node.op.removesuffix("Grad")
         directions = 2 if how["direction"] == "bidirectional" else 1
         names = how["activations"] or DEFAULTS[op] * directions
+        steps, batch, features = x.type.sizes
         return cls(
-            op, *x.type.sizes, how["hidden_size"], directions, how["direction"] == "reverse",
-            bool(how.get("linear_before_reset")), tuple(name.lower() for name in names),
-            given["sequence_lens"] is not None, x.dtype,
+            op, steps, batch, features, how["hidden_size"], directions,
+            how["direction"] == "reverse", bool(how.get("linear_before_reset")),
+            tuple(name.lower() for name in names), given["sequence_lens"] is not None, x.dtype,
         )  # fmt: skip
 
     @classmethod
@@ -252,9 +149,8 @@ class Cell:
     def _back(self, first: int, last: int, **how: Any) -> tuple[slice, Product]:
         size, count = self.r.units, (last - first) * self.r.units
         left, right = Matrix.part(self.rows, count, self.wide), Matrix.part(count, size)
-        made = self.make(
-            self.r.dtype, left, right, Matrix.part(self.rows, size), packed=True, **how
-        )
+        out = Matrix.part(self.rows, size)
+        made = self.make(self.r.dtype, left, right, out, packed=True, **how)
         return slice(first * size, last * size), made
 
     def _states(self, space: Workspace, slots: int) -> Any:
@@ -276,12 +172,15 @@ class Rnn(Cell):
     columns, sides = 1, [(0, 1, 0, "h")]
 
     def forward_products(self) -> list[tuple[slice, Product]]:
+        """R with the state."""
         return [self._ahead(0, 1, add=True, activations=[(self.f, self.r.units)])]
 
     def backward_products(self) -> list[tuple[slice, Product]]:
+        """R with what its rows gave."""
         return [self._back(0, 1, add=self.r.lengths)]
 
     def forward(self, b: Buffers) -> Step:
+        """The activation is in the product."""
         (_, product), (packed,) = self.products[0], b.packed
         copy, h, values = self.xp.copyto, b.h, b.values
         runs = [product.bind(h[j], packed, v, b.scratch) for j, v in enumerate(values)]
@@ -293,6 +192,7 @@ class Rnn(Cell):
         return step
 
     def slopes(self, b: Buffers, count: int) -> None:
+        """f' by y: 1 - y y, y (1 - y), or y > 0."""
         xp, y, slope = self.xp, b.saved, b.values[:count]
         if self.f == "relu":
             xp.greater(y, 0, out=slope, casting="unsafe")
@@ -301,6 +201,7 @@ class Rnn(Cell):
         xp.subtract(y if self.f == "sigmoid" else y.dtype.type(1), slope, out=slope)
 
     def backward(self, b: Buffers) -> Step:
+        """Through f, then through R."""
         (_, product), (packed,) = self.products[0], b.packed
         multiply, values, dh, dead = self.xp.multiply, b.values, b.dh, b.dead
         runs = [product.bind(v, packed, dh, b.scratch) for v in values]
@@ -327,6 +228,7 @@ class Gru(Cell):
         super().__init__(xp, r, *others, **how)
 
     def forward_products(self) -> list[tuple[slice, Product]]:
+        """The gates' rows of R, and the last ones."""
         size = self.r.units
         gates = self._ahead(0, 2, add=True, activations=[("sigmoid", 2 * size)])
         if self.r.before:
@@ -334,14 +236,17 @@ class Gru(Cell):
         return [gates, self._ahead(2, 3, add=True, activations=[("tanh", size)])]
 
     def backward_products(self) -> list[tuple[slice, Product]]:
+        """The same rows, the other way."""
         return [self._back(0, 2, add=True), self._back(2, 3, add=self.r.before)]
 
     def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
+        """Copies for the slopes; r h, where R multiplies it."""
         b.spare = self._states(space, span if back else 1)
         b.other = self._states(space, span) if back else None
         b.rh = None if self.r.before or not back else self._states(space, span)
 
     def forward(self, b: Buffers) -> Step:
+        """Both gates, then n, then h'."""
         xp, h, spare, before, size = self.xp, list(b.h), b.spare[0], self.r.before, self.r.units
         (_, gates), (_, last) = self.products
         z, r, n, *q = self._gates(b.values)
@@ -370,6 +275,7 @@ class Gru(Cell):
         return step
 
     def slopes(self, b: Buffers, count: int) -> None:
+        """At z, r and n; what comes behind r is kept apart."""
         xp, one = self.xp, self.r.dtype.type(1)
         z, r, n, *q = b.saved.swapaxes(0, 1)
         at_z, at_r, at_n, *_ = self._columns(b.values[:count])
@@ -388,6 +294,7 @@ class Gru(Cell):
             xp.multiply(r, h, out=b.rh[:count])
 
     def backward(self, b: Buffers) -> Step:
+        """Through h', n and the gates."""
         xp, dh, size, flow = self.xp, b.dh, self.r.units, b.spare[0]
         (_, gates), (_, last) = self.products
         z, r, n, *q = self._gates(b.values)
@@ -424,13 +331,16 @@ class Lstm(Cell):
     columns, sides, closed = 4, [(0, 4, 0, "h")], (0, 0, 1, 0)
 
     def forward_products(self) -> list[tuple[slice, Product]]:
+        """All gates at once."""
         size = self.r.units
         return [self._ahead(0, 4, add=True, activations=[("sigmoid", 3 * size), ("tanh", size)])]
 
     def backward_products(self) -> list[tuple[slice, Product]]:
+        """All gates at once."""
         return [self._back(0, 4, add=self.r.lengths)]
 
     def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
+        """The cells' states, and what their gradient needs."""
         b.spare = self._states(space, span if back else 1)
         if back:
             b.dc, b.slope = self._states(space, 1), self._states(space, span)
@@ -438,6 +348,7 @@ class Lstm(Cell):
             b.c = self._states(space, span + 1)
 
     def forward(self, b: Buffers) -> Step:
+        """The gates, then c', then h'."""
         xp, h, c, spare = self.xp, list(b.h), list(b.c), b.spare[0]
         (_, product), (packed,) = self.products[0], b.packed
         i, o, f, g = self._gates(b.values)
@@ -454,6 +365,7 @@ class Lstm(Cell):
         return step
 
     def slopes(self, b: Buffers, count: int) -> None:
+        """At all gates, and that of h' by c'."""
         xp, one = self.xp, self.r.dtype.type(1)
         i, o, f, g = b.saved.swapaxes(0, 1)
         at_i, at_o, at_f, at_g = self._columns(b.values[:count])
@@ -477,6 +389,7 @@ class Lstm(Cell):
         xp.multiply(slope, o, out=slope)  # o (1 - tanh(c') ** 2)
 
     def backward(self, b: Buffers) -> Step:
+        """Through h', c' and the gates."""
         xp, dh, dc, spare, dead = self.xp, b.dh, b.dc[0], b.spare[0], b.dead
         (_, product), size = self.products[0], self.r.units
         i, o, *_ = self._gates(b.values)

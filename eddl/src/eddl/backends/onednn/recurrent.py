@@ -1,8 +1,9 @@
 """RNN, GRU and LSTM: the array backend's way through the sequence, with oneDNN's products.
 
 Weights that all steps share are packed once a run, and the gates' activations follow their product
-in the same pass, sigmoids as tanh(x / 2) / 2 + 1 / 2 where both kinds occur. oneDNN's own recurrent primitives were slower or equal on all that was measured,
-needed eight times the memory (a workspace and scratch memory as large), and know no lengths.
+in the same pass, sigmoids as tanh(x / 2) / 2 + 1 / 2 where both kinds occur. oneDNN's own recurrent
+primitives were no faster in training, needed eight times the memory (a workspace and scratch memory
+as large), and know no lengths.
 """
 
 from __future__ import annotations
@@ -15,12 +16,21 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import Array
-from eddl.backends.array.cells import Matrix, Recurrence
+from eddl.backends.array.cells import Recurrence
+from eddl.backends.array.products import Matrix
 from eddl.backends.array.recurrent import backward, forward
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
-from eddl.backends.onednn.elementwise import ADD, AFTERWARDS, MULTIPLY, SECOND
-from eddl.backends.onednn.handles import Descriptor, Handle, Kernel, attributes, describe, single
+from eddl.backends.onednn.elementwise import ADD, MULTIPLY, SECOND
+from eddl.backends.onednn.handles import (
+    Descriptor,
+    Kernel,
+    Operations,
+    attributes,
+    describe,
+    single,
+)
 from eddl.backends.onednn.library import (
+    AFTERWARDS,
     BIAS,
     DST,
     ELTWISE_ELU,
@@ -40,13 +50,17 @@ ACTIVATIONS = {"relu": ELTWISE_ELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE
 @kernel("RNN", "GRU", "LSTM")
 def recurrent(backend: OneDnnBackend, node: Node) -> Offer:
     """The states behind all steps, and the last ones."""
-    return _alone(backend, forward(backend, _fitting(node), partial(Product, backend.library)))
+    return _alone(
+        backend, forward(backend, _fitting(node), partial(PackedProduct, backend.library))
+    )
 
 
 @kernel("RNNGrad", "GRUGrad", "LSTMGrad", domain="eddl")
 def recurrent_grad(backend: OneDnnBackend, node: Node) -> Offer:
     """The gradients of sequence, weights, biases and initial states."""
-    return _alone(backend, backward(backend, _fitting(node), partial(Product, backend.library)))
+    return _alone(
+        backend, backward(backend, _fitting(node), partial(PackedProduct, backend.library))
+    )
 
 
 def _fitting(node: Node) -> Node:
@@ -71,8 +85,8 @@ def _alone(backend: OneDnnBackend, offer: Offer) -> Offer:
     return replace(offer, kernel="spans of matmul", bind=bind)
 
 
-class Product:
-    """As the array backend's."""
+class PackedProduct:
+    """A product of the recurrent kernels by oneDNN."""
 
     def __init__(
         self,
@@ -88,17 +102,16 @@ class Product:
         packed: bool = False,
     ) -> None:
         row = describe(library, (1, out.columns), (out.columns, 1))
-        self._row, self._vectors = row, {}
 
-        def follow(operations: Handle, name: str, *arguments: Any) -> None:
+        def follow(operations: Operations, name: str, *arguments: Any) -> None:
             library.call(f"post_ops_append_{name}", operations, *arguments)
 
-        def scaled(operations: Handle, kind: int, vector: Array) -> None:
+        def scaled(operations: Operations, kind: int, vector: Array) -> None:
             place = AFTERWARDS * (library.dnnl.dnnl_post_ops_len(operations) + 1) | SECOND
             follow(operations, "binary", kind, row)
-            self._vectors[place] = vector.reshape(1, -1)
+            operations.given[place] = row, vector.reshape(1, -1)
 
-        def append(operations: Handle) -> None:
+        def append(operations: Operations) -> None:
             if add:
                 follow(operations, "sum", single(1.0), 0, 0)
             zero = single(0.0)
@@ -119,7 +132,7 @@ class Product:
         sizes = right.rows, right.columns
         self._library, self._plain, self._by_rows = library, matrix(right), right.across == 1
         self._left, self._out = matrix(left), matrix(out)
-        self._bias = describe(library, (1, out.columns), (out.columns, 1)) if bias else None
+        self._bias = row if bias else None
         with library.alone():
             self._kernel = Kernel(
                 library, "matmul", library.engine, self._left,
@@ -146,7 +159,6 @@ class Product:
         arguments = {SRC: (self._left, left), WEIGHTS: (self._right, right), DST: (self._out, out)}
         if self._bias is not None and bias is not None:
             arguments[BIAS] = self._bias, bias
-        arguments.update((place, (self._row, vector)) for place, vector in self._vectors.items())
         return self._kernel.bind(arguments, scratch)
 
     def _lying(self, right: Array) -> Array:
