@@ -2,6 +2,7 @@
 
 from eddl.backends.onednn import (
     activations,
+    conversion,
     convolution,
     joining,
     linear,
@@ -22,6 +23,7 @@ __all__ = [
     "OneDnnBackend",
     "Refused",
     "activations",
+    "conversion",
     "convolution",
     "find",
     "joining",

@@ -31,7 +31,9 @@ ELTWISE_LINEAR, ELTWISE_LOGISTIC = 0x26, 0x29
 SOFTMAX, SOFTMAX_LOGARITHM = 0x30000, 0x30001
 RESAMPLING_NEAREST, RESAMPLING_LINEAR, REDUCTION_SUM = 0x2FFF0, 0x2FFF1, 0x2FFF4
 USE_GLOBAL_STATISTICS, USE_SCALE, USE_SHIFT, FUSE_RELU = 1, 2, 4, 8
-TYPES = {"float32": 3, "int32": 4, "int8": 5, "uint8": 6}
+TYPES = {"bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
+FLOATS = ("float32", "bfloat16")
+"""The types of values that kernels compute on; they all sum in float32."""
 FORMAT_ANY = 1
 SCRATCHPAD_USER = 1
 QUERY_IMPLEMENTATION = 8
