@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from .row import Row, positive, spread
+import numpy as np
+
+from .row import Generator, Row, positive, spread
+
+
+def _flows(r: Generator, shape: tuple[int, ...], scales: tuple[int, ...], kept: tuple[int, ...]):
+    """Data, scale, the data's own means and 1 / deviations, which lie as `kept`, and a gradient."""
+    x = spread(r, *shape)
+    lines = x.reshape(int(np.prod(kept)), -1)
+    mean = lines.mean(axis=1).reshape(kept)
+    inverse = 1 / np.sqrt(lines.var(axis=1) + 1e-3).reshape(kept)
+    return [x, positive(r, *scales), mean, inverse, spread(r, *shape)]
+
 
 ROWS: list[Row] = [
     Row("LayerNormalization", lambda r: [spread(r, 3, 4), positive(r, 4), spread(r, 4)],
@@ -16,8 +28,7 @@ ROWS: list[Row] = [
         {"num_groups": 2, "epsilon": 1e-3}, oracle="onnxruntime"),
     Row("GroupNormalization", lambda r: [spread(r, 1, 4, 3, 2), positive(r, 4), spread(r, 4)],
         {"num_groups": 4}, oracle="onnxruntime"),
-    *(Row(f"{kind}NormalizationGrad", lambda r, x=x, c=c, k=k: [
-            spread(r, *x), positive(r, *c), spread(r, *k), positive(r, *k), spread(r, *x)],
+    *(Row(f"{kind}NormalizationGrad", lambda r, x=x, c=c, k=k: _flows(r, x, c, k),
           {"epsilon": 1e-3, **how}, domain="eddl")
       for kind, x, c, k, how in (("Instance", (2, 3, 4), (3,), (2, 3, 1), {}),
                                  ("Group", (2, 6, 3), (6,), (2, 2, 1), {"num_groups": 2}),

@@ -91,7 +91,7 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     def make(layout: Layout) -> tuple[Kernel, Descriptor, Descriptor]:
         rule = row_major if layout == PLAIN else channels_last
         target = backend.describe(y.type, layout)
-        source = describe(library, y.type.sizes, rule(x.type.sizes))
+        source = describe(library, y.type.sizes, rule(x.type.sizes), x.dtype.name)
         made = Kernel(library, "reorder", source, library.engine, target, library.engine,
                       attributes(library, add if rest else None), slow=True)  # fmt: skip
         if made.implementation.startswith("ref"):

@@ -1,7 +1,8 @@
 """One team of threads for all: the array kernels run on oneDNN's OpenMP threads.
 
-Two pools would fight over the processors, since OpenMP's threads spin for a while after each
-kernel. `GOMP_parallel`, which every OpenMP runtime for Linux offers, runs a function on the team.
+Two pools would fight over the processors, all the more where OpenMP's threads spin for a while
+after each kernel. `GOMP_parallel`, which every OpenMP runtime for Linux offers, runs a function on
+the team.
 """
 
 from __future__ import annotations
