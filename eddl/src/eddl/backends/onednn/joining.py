@@ -83,6 +83,8 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     ranges = slice_ranges(node)
     if not 3 <= y.rank <= 5 or any(step != 1 for _, _, step in ranges) or not y.type.count:
         raise Yielded("not a dense part")
+    if y.dtype.kind in "iub":
+        raise Yielded("a part of what is no floating value")
     library = backend.library
 
     def add(operations: Operations) -> None:
@@ -91,7 +93,7 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     def make(layout: Layout) -> tuple[Kernel, Descriptor, Descriptor]:
         rule = row_major if layout == PLAIN else channels_last
         target = backend.describe(y.type, layout)
-        source = describe(library, y.type.sizes, rule(x.type.sizes))
+        source = describe(library, y.type.sizes, rule(x.type.sizes), y.dtype.name)
         made = Kernel(library, "reorder", source, library.engine, target, library.engine,
                       attributes(library, add if rest else None), slow=True)  # fmt: skip
         if made.implementation.startswith("ref"):
