@@ -63,3 +63,5 @@ def test_what_is_no_dense_part_is_left_to_the_array_backend():
     x = apply("Neg", inputs[0])
     steps = apply("Slice", x, np.array([0]), np.array([16]), np.array([1]), np.array([2]))
     assert "copy" in check(inputs, [steps], arrays)
+    flags = apply("Slice", apply("Less", x, inputs[0]), np.array([3]), np.array([9]), np.array([1]))
+    assert "copy" in check(inputs, [flags], arrays)
