@@ -38,10 +38,12 @@ def _matmul_gradient(node: Node, g: Value) -> Gradients:
     rows, columns = left.type.sizes[-2], right.type.sizes[-1]
     batch = g.type.sizes[: g.rank - (a.rank > 1) - (b.rank > 1)]
     g = apply("Reshape", g, integers([*batch, rows, columns]))
-    return (
-        _shaped(sum_to(apply("MatMul", g, _turned(right)), left), a),
-        _shaped(sum_to(apply("MatMul", _turned(left), g), right), b),
-    )
+    da = _shaped(sum_to(apply("MatMul", g, _turned(right)), left), a)
+    if left.rank > 2 and right.type.count == right.type.sizes[-2] * columns:
+        # One matrix for all: the sum over the batch is one product, and its terms are never held.
+        left, g = (apply("Reshape", x, integers([-1, x.type.sizes[-1]])) for x in (left, g))
+        return (da, _shaped(apply("MatMul", _turned(left), g), b))
+    return (da, _shaped(sum_to(apply("MatMul", _turned(left), g), right), b))
 
 
 def _shaped(value: Value, like: Value) -> Value:

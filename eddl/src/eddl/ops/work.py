@@ -20,8 +20,12 @@ def flops(node: Node) -> int:
         return 2 * positions * math.prod(weight.type.sizes[1:])
     if node.op == "ConvWeightGrad" and weight is not None:
         return 2 * weight.type.count * math.prod(output.sizes[1:])
-    if node.op in ("MatMul", "Gemm") and data is not None:
-        inner = data.type.sizes[0 if node.attributes.get("transA") else -1]
+    if node.op.removesuffix("Grad") in ("LSTM", "GRU", "RNN") and data is not None:
+        steps, samples = data.type.sizes[:2]
+        weights = sum(w.type.count for w in node.inputs[1:3] if w is not None)
+        return 2 * steps * samples * weights * (2 if node.op.endswith("Grad") else 1)
+    if node.op in ("MatMul", "Gemm", "Product") and data is not None:
+        inner = data.type.sizes[-2 if node.attributes.get("transA") else -1]
         return 2 * output.count * inner
     operator = entry(node)
     return output.count if operator.formula or operator.float32 else 0

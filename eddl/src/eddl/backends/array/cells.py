@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from eddl.backends.array.backend import Array
-from eddl.backends.array.convolution import Workspace
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Thunk
 from eddl.graph import Node
 from eddl.ops.recurrent import DEFAULTS, GATES, named

@@ -20,8 +20,8 @@ import numpy as np
 
 from eddl.backends.array.backend import Array, ArrayBackend, kernel
 from eddl.backends.array.cells import CELLS, Buffers, Cell, Make, Matrix, Product, Recurrence
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 from eddl.ops.recurrent import gradient_names, named

@@ -23,6 +23,9 @@ PARTS = 4
 ROWS = 16
 """Neighbouring rows that are reduced as one long one."""
 
+WIDEST = 1 << 12
+"""Elements of a row up to which that is done: longer ones fill the cache by themselves."""
+
 LARGE = 1 << 18
 """Elements from which a reduction is cut: below, waking threads takes longer than it saves."""
 
@@ -58,9 +61,11 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
     wide = x.dtype.kind not in "fiub"  # bfloat16 sums in float32
     cut = next((axis for axis in axes if shape[axis] >= 4 * PARTS), None)
     need = Workspace()
+    rows = x.type.count // max(count, 1) <= WIDEST
     if cut is not None and x.type.count >= LARGE and not wide:
         need.take((PARTS, *kept), x.dtype)
-        need.take((PARTS, ROWS, x.type.count // count), x.dtype)
+        if rows:
+            need.take((PARTS, ROWS, x.type.count // count), x.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         xp = backend.xp
@@ -86,7 +91,7 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
             return in_turn([whole, finish])
         space = Workspace(workspace)
         sums = space.take((PARTS, *kept), x.dtype)
-        lines = _lines(inputs[0], axes)
+        lines = _lines(inputs[0], axes) if rows else None
         if lines is not None:
             wide_sums = space.take((PARTS, ROWS, lines.shape[-1]), x.dtype)
 

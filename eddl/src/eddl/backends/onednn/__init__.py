@@ -11,6 +11,7 @@ from eddl.backends.onednn import (
     recurrent,
     reduction,
     resampling,
+    softmax,
     standardization,
 )
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
@@ -33,5 +34,6 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "softmax",
     "standardization",
 ]

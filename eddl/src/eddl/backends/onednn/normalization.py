@@ -39,7 +39,7 @@ from eddl.graph import Node, Value
 def _data(node: Node) -> Value:
     x = node.inputs[0]
     assert x is not None
-    if not 3 <= x.rank <= 5:
+    if not 2 <= x.rank <= 5:
         raise Refused(f"{x.rank} axes")
     if any(v is not None and v.dtype != np.float32 for v in node.inputs[1:4]):
         raise Refused("scale, shift and statistics in another type than float32")
