@@ -15,6 +15,7 @@ import numpy as np
 from eddl.backends.onednn.library import (
     AFTERWARDS,
     ELTWISE_ELU,
+    FLOATS,
     FORMAT_ANY,
     QUERIES,
     QUERY_IMPLEMENTATION,
@@ -80,6 +81,8 @@ def describe(
     dtype: str = "float32",
 ) -> Descriptor:
     """A tensor with strides in elements; without them, with whatever layout oneDNN likes best."""
+    if dtype not in TYPES:
+        raise Refused(f"received {dtype}; only {' and '.join(FLOATS)} are computed here")
     count, kind = c_int(len(dims)), c_int(TYPES[dtype])
     if strides is None:
         pointer = library.make("memory_desc_create_with_tag", count, longs(dims), kind,
