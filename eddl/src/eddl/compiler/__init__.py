@@ -24,7 +24,7 @@ from eddl.compiler.plan import Plan, lives, plan_memory
 from eddl.compiler.precision import lower_precision
 from eddl.compiler.prepare import separate, written
 from eddl.compiler.products import join_products
-from eddl.compiler.program import Evaluation, Program, Slabs
+from eddl.compiler.program import Evaluation, Program, Slabs, copied
 from eddl.compiler.protocol import (
     CHANNELS_LAST,
     PLAIN,
@@ -65,6 +65,7 @@ __all__ = [
     "arrange",
     "check_differentiable",
     "compile_graph",
+    "copied",
     "differentiate",
     "fold",
     "fuse",

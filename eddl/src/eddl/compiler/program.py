@@ -28,6 +28,11 @@ COPIED = 1 << 16
 """Bytes up to which an input is copied: that takes less than to bind the calls that read it."""
 
 
+def copied(types: Iterable[Type]) -> int:
+    """The bytes of the copies that a program keeps of inputs of these types."""
+    return sum(type.nbytes for type in types if type.nbytes <= COPIED)
+
+
 class Slabs:
     """Transient memory that the programs of one model share; it grows to the largest need."""
 
@@ -95,7 +100,7 @@ class Program:
         small = [value for value in graph.inputs if value.type.nbytes <= COPIED]
         for value in (*kept, *small):
             self._arrays[value] = self._fresh(value)
-        plan.kept += sum(value.type.nbytes for value in small)
+        plan.kept += copied(value.type for value in graph.inputs)
         self._read = self._used()
 
     @property

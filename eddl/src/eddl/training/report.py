@@ -73,7 +73,8 @@ def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) ->
              if isinstance(program, Program)]  # what trains is always compiled  # fmt: skip
     slabs = itertools.zip_longest(*(plan.slabs for plan in plans), fillvalue=0)
     states = sum(state.type.nbytes for state in {*model.states, *step.states})
-    transient, peak = sum(map(max, slabs)), max(plan.peak for plan in plans)
+    kept = sum(plan.kept for plan in plans)
+    transient, peak = sum(map(max, slabs)) + kept, max(plan.peak for plan in plans)
     return MemoryReport(states, step.resident, transient, peak, plans[0].again)
 
 

@@ -23,6 +23,7 @@ from eddl.compiler import (
     Program,
     Slabs,
     compile_graph,
+    copied,
     training_form,
 )
 from eddl.errors import AttributeValueError, DeviceError, GradientError, ShapeError, StateError
@@ -351,7 +352,7 @@ class Step:
             memory_of=self._memory_of,
             bound=bound,
             precision=self._precision,
-            memory=self._budget,
+            memory=self._budget(types),
             poison=self._poison,
         )
         if not self._fallback:
@@ -369,14 +370,14 @@ class Step:
             poison=self._poison,
         )
 
-    @property
-    def _budget(self) -> str | Budget:
+    def _budget(self, types: Sequence[Type]) -> str | Budget:
         if isinstance(self._memory, str):
             return self._memory
-        taken = sum(state.type.nbytes for state in self.states) + self.resident
+        taken = sum(state.type.nbytes for state in self.states) + self.resident + copied(types)
         update = self.update_program if self.state.groups else None
-        beside = update.plan.transient if isinstance(update, Program) else 0
-        return Budget(self._memory, taken, beside)
+        if not isinstance(update, Program):
+            return Budget(self._memory, taken)
+        return Budget(self._memory, taken + update.plan.kept, update.plan.transient)
 
     def _memory_of(self, state: State) -> Any:
         return self._backend.from_host(state.storage.view())
