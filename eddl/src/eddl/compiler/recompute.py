@@ -31,7 +31,7 @@ FLOPS_PER_BYTE = 16
 """What a processor computes while it moves a byte: costs are in bytes moved."""
 OVERHEAD = 1 << 17
 """What a call costs besides."""
-SHARES = {"fast": 0.025, "low": 0.25}
+SHARES = {"fast": 0.025, "low": 0.2}
 """The share of a step's work that each mode may spend again."""
 SMALL = 1 << 26
 """The bytes up to which "fast" keeps everything."""
