@@ -31,6 +31,7 @@ from networks import NETWORKS, Network
 Action = Callable[[], Any]
 Row = dict[str, Any]
 THREADS = 2
+SLOW = 20.0
 AGREE = 1e-3
 """How far the first values of peers may be apart, of the greatest."""
 
@@ -67,11 +68,14 @@ def _status(field: str) -> int:
 
 
 def timed(actions: dict[str, Action], rounds: int, seconds: float) -> dict[str, list[list[float]]]:
-    """Wall and processor seconds of each action, in turn: so many rounds, and on for so long."""
+    """Wall and processor seconds of each action, in turn: so many rounds, and on for so long; of
+    slow ones three at least, and no more once `SLOW` seconds have gone for each."""
     found: dict[str, list[list[float]]] = {name: [] for name in actions}
     began = time.perf_counter()
     turn = 0
     while turn < rounds or time.perf_counter() - began < seconds:
+        if turn >= 3 and time.perf_counter() - began > SLOW * len(actions):
+            break
         for name, action in actions.items():
             start = time.perf_counter(), time.process_time()
             action()

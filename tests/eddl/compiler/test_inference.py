@@ -157,6 +157,21 @@ def test_matrices_of_products_are_brought_into_the_kernels_order_once(device, sh
     np.testing.assert_allclose(net.predict(data), node_by_node(net, data), atol=1e-5)
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_normalizations_of_products_are_folded(device, use_bias):
+    x = eddl.Input((9,))
+    hidden = batch_norm(dense(x, 20, use_bias=use_bias))
+    net = eddl.Model(x, batch_norm(dense(relu(hidden), 20)))
+    r = np.random.default_rng(0)
+    net.set_weights({name: a + r.random(a.shape, np.float32) for name, a in net.weights().items()})
+    data = r.standard_normal((33, 9)).astype("float32")
+    program = compiled(net, device, data)
+    assert all(n.op != "BatchNormalization" for c in program.plan.calls for n in c.nodes)
+    np.testing.assert_allclose(
+        program.run([data])[0], node_by_node(net, data), rtol=2e-5, atol=2e-5
+    )
+
+
 @pytest.mark.parametrize("samples", [1, 4000])
 def test_the_callers_arrays_are_neither_kept_nor_changed(device, samples):
     """Small ones are copied, large ones are read where they are."""

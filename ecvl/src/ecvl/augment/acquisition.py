@@ -286,12 +286,15 @@ class LowResolution(Intensity):
         """Return the image as of larger voxels."""
         import cv2
 
-        require_axes(self.axes, image.spatial_axes, "LowResolution")
-        depth, height, width = image.grid_shape
-        z, y, x = (
-            max(1, round(size / amounts["factor"])) if letter in self.axes else size
-            for letter, size in zip("zyx", (depth, height, width), strict=True)
-        )
+        axes, factor = self.axes, amounts["factor"]
+        require_axes(axes, image.spatial_axes, "LowResolution")
+        z, y, x = depth, height, width = image.grid_shape
+        if "z" in axes:
+            z = max(1, round(depth / factor))
+        if "y" in axes:
+            y = max(1, round(height / factor))
+        if "x" in axes:
+            x = max(1, round(width / factor))
         values = image.array
         if values.dtype.char not in TAKEN:
             values = values.astype(working_type(values.dtype))

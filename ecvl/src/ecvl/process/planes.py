@@ -28,6 +28,8 @@ def in_planes(array: Array, axes: str, function: Callable[[Array], Array]) -> Ar
         >>> in_planes(np.array([[[1, 2]]]), "zyx", lambda plane: plane[:, ::-1])
         array([[[2, 1]]])
     """
+    if axes == "yx" or (axes == "yxc" and 1 < array.shape[2] <= MOST_CHANNELS):
+        return np.ascontiguousarray(function(array))
     last = axes.endswith("yxc") and array.shape[-1] <= MOST_CHANNELS
     if not last and not axes.endswith("yx"):
         order = [axis for axis, letter in enumerate(axes) if letter not in "yx"]
@@ -36,11 +38,6 @@ def in_planes(array: Array, axes: str, function: Callable[[Array], Array]) -> Ar
         result = in_planes(turned, "".join(axes[axis] for axis in order), function)
         return np.ascontiguousarray(result.transpose(np.argsort(order)))
     count = 3 if last else 2
-    if array.ndim == count:
-        plane = function(array)
-        if plane.ndim < count:
-            plane = plane[..., None]
-        return np.ascontiguousarray(plane)
     planes = array.reshape(-1, *array.shape[array.ndim - count :])
     # OpenCV drops a last axis of one channel.
     channels = planes.shape[3:]

@@ -193,8 +193,10 @@ def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         >>> in_type(np.array([-3.0, 1.5, 300.0]), np.dtype(np.uint8))
         array([  0,   2, 255], dtype=uint8)
     """
-    if values.dtype == dtype or dtype.kind == "f":
-        return values.astype(dtype, copy=False)
+    if values.dtype == dtype:
+        return values
+    if dtype.kind == "f":
+        return values.astype(dtype)
     limits = np.iinfo(dtype)
     # The largest float below a 64-bit limit, for the limit itself rounds up and would overflow.
     high = float(limits.max)

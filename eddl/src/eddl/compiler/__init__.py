@@ -119,10 +119,10 @@ def compile_graph(
     if backend.accumulates:
         static = split(static)
     inlined = inlined_work(static, backend)
-    whole = simplify(differentiate(join(static)))
+    whole = join_products(simplify(differentiate(join(static))))
     if precision != "float32":
-        whole = simplify(lower_precision(whole, np.dtype(precision)))
-    whole = simplify(lower(join_products(whole), backend))
+        whole = simplify(lower_precision(whole, np.dtype(precision), backend))
+    whole = simplify(lower(whole, backend))
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_matrices(whole)

@@ -58,17 +58,17 @@ class _Walk:
         self.calls.append(Call(call.nodes, call.offer, inputs, call.outputs))
 
     def lying(self, value: Value, layout: Layout) -> Value:
-        """The value in a layout: itself, or its copy."""
+        """The value in a layout: itself, or its copy. Between a layout that a backend alone knows
+        and any other the way is by `PLAIN`."""
         have = self.layouts.get(value, PLAIN)
         if have == layout:
             return value
-        key = value, layout
-        copy = self._copies.get(key)
+        if PLAIN not in (have, layout) and (have.detail or layout.detail):
+            return self.lying(self.lying(value, PLAIN), layout)
+        copy = self._copies.get((value, layout))
         if copy is None:
-            if PLAIN not in (have, layout):  # a backend need not know every pair of layouts
-                value, have = self.lying(value, PLAIN), PLAIN
             node = make_node("Identity", value)
-            copy = self._copies[key] = node.outputs[0]
+            copy = self._copies[value, layout] = node.outputs[0]
             offer = self.backend.reorder(value.type, have, layout)
             self.calls.append(Call((node,), offer, (value,), (copy,)))
             if layout != PLAIN:

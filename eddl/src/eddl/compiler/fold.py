@@ -1,4 +1,4 @@
-"""Batch normalization that only infers becomes part of the convolution before it.
+"""Batch normalization that only infers becomes part of the convolution or product before it.
 
 The scaled weights and the shifted bias depend on nothing but states, so that a program computes
 them once, and again when a state was written. Where there is no such convolution, a backend whose
@@ -16,8 +16,8 @@ from eddl.ops.table import apply, copy_node, integers
 
 
 def fold(graph: Graph, *, pointwise: bool = False) -> Graph:
-    """Fold the normalizations of a graph without gradients into convolutions they alone read, and
-    make convolutions of the others if `pointwise`."""
+    """Fold the normalizations of a graph without gradients into what they alone read, and make
+    convolutions of the others if `pointwise`."""
     readers = graph.consumers()
     ends = {*graph.outputs, *graph.updates.values()}
 
@@ -32,17 +32,14 @@ def fold(graph: Graph, *, pointwise: bool = False) -> Graph:
         )
 
     def folds(node: Node) -> bool:
-        """Whether what a normalization reads comes from a convolution, and nothing else reads
-        it."""
+        """Whether what a normalization reads comes from a convolution or a product, and nothing
+        else reads it."""
         made = node.inputs[0]
         maker = None if made is None else made.node
         if made is None or maker is None or maker.domain:
             return False
-        fits = maker.op == "Conv" or (
-            maker.op == "ConvTranspose" and maker.attributes["group"] == 1
-        )
         return (
-            fits
+            _outputs(maker) is not None
             and len(readers[made]) == 1
             and made not in ends
             and len({v.dtype for v in (made, *maker.inputs) if v is not None}) == 1
@@ -62,7 +59,7 @@ def fold(graph: Graph, *, pointwise: bool = False) -> Graph:
             x, weights, bias = (*maker.inputs, None)[:3]
             assert weights is not None
             sizes = [1] * weights.rank
-            sizes[0 if maker.op == "Conv" else 1] = -1
+            sizes[_outputs(maker) or 0] = -1
             scaled = weights * apply("Reshape", factor, integers(sizes))
             moved = -mean if bias is None else bias - mean
             return Node(
@@ -81,6 +78,21 @@ def fold(graph: Graph, *, pointwise: bool = False) -> Graph:
         return copy_node(node, inputs)
 
     return graph.transform(rewrite)
+
+
+def _outputs(maker: Node) -> int | None:
+    """The axis of a node's weights along which its channels are, if each has weights and a bias of
+    its own."""
+    attributes = maker.attributes
+    if maker.op == "Conv":
+        return 0
+    if maker.op == "ConvTranspose" and attributes["group"] == 1:
+        return 1
+    bias = maker.inputs[2] if len(maker.inputs) > 2 else None
+    plain = maker.op == "Gemm" and attributes["alpha"] == attributes["beta"] == 1
+    if not plain or (bias is not None and bias.type.sizes != maker.outputs[0].type.sizes[1:]):
+        return None
+    return 0 if attributes["transB"] else 1
 
 
 def _at_rest(value: Value | None) -> bool:

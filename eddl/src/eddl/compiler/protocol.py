@@ -119,9 +119,14 @@ class Backend(Protocol):
     max_slab: int
     accumulates: bool
     """Whether its convolutions can add to what is there."""
-    precisions: tuple[str, ...]
     evaluates: bool
     """Whether `evaluate` computes on the device itself."""
+
+    def why_not(self, precision: str) -> str:
+        """Why products are not computed in a precision here; nothing where they are."""
+
+    def halves(self, node: Node) -> bool:
+        """Whether a node whose data are in half precision is computed well."""
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """The patterns that may begin at a node, longest first."""

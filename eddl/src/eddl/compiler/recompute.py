@@ -29,6 +29,8 @@ Lives = Callable[[Sequence[Call], Mapping[Value, Layout]], Plan]
 
 FLOPS_PER_BYTE = 16
 """What a processor computes while it moves a byte: costs are in bytes moved."""
+IN_HALF = 8
+"""How many times as much of that it is in half precision: tiles are what that is for."""
 OVERHEAD = 1 << 17
 """What a call costs besides."""
 SHARES = {"fast": 0.025, "low": 0.2}
@@ -97,7 +99,9 @@ def work(call: Call) -> float:
     if call.offer.views:
         return 0.0
     moved = sum(v.type.nbytes for v in (*call.inputs, *call.outputs) if v is not None)
-    return OVERHEAD + moved + sum(map(flops, call.nodes)) / FLOPS_PER_BYTE
+    half = any(v is not None and v.dtype.itemsize == 2 for v in call.inputs)
+    rate = FLOPS_PER_BYTE * (IN_HALF if half else 1)
+    return OVERHEAD + moved + sum(map(flops, call.nodes)) / rate
 
 
 @dataclass

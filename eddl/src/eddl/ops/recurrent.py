@@ -63,8 +63,8 @@ def _types(call: Call) -> list[Type]:
     public = [x.with_shape(whole), *[x.with_shape(last)] * count]
     if call.operator.name == "RNN" or call.attributes["layout"]:
         return public
-    wide = 3 if call.attributes.get("linear_before_reset") == 0 else 4
-    saved = [x.with_shape([*whole[:3], wide * hidden])]
+    columns = 3 if call.attributes.get("linear_before_reset") == 0 else 4
+    saved = [x.with_shape([*whole[:2], columns, *whole[2:]])]
     return [*public, *saved, *([public[0]] if call.operator.name == "LSTM" else [])]
 
 

@@ -1,8 +1,10 @@
 """Who may touch a model: one thread at a time, and one training from its beginning to its end.
 
-A model has one lock, held for what must see or change it as a whole: a step with its update, a
-prediction, an evaluation, a file. While one thread trains others predict, evaluate and save between
-two of its steps, each from whole weights. Trainings take turns: a second one waits for the first.
+A model has one lock, held for what must see or change it as a whole: an update, a prediction, an
+evaluation, a file. While one thread trains, others predict, evaluate and save between two of its
+updates, each from whole weights; nobody is kept waiting while `fit` waits for data. Trainings take
+turns: a second one waits for the end of the first. Models that share parameters have a lock each.
+`tests/eddl/training/test_threads.py` holds this.
 """
 
 from __future__ import annotations

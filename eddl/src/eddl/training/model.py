@@ -248,8 +248,10 @@ class Model:
         sizes, but for batch normalization, which sees micro-batches. `ema`, such as 0.999, keeps
         averages of parameters and running statistics (`averaged`). `nonfinite`, where a loss or
         gradient is not finite: "skip" the step, which leaves everything as it was and warns the
-        first time, or "raise". `precision` "float16" trains with products in half precision,
-        parameters in float32 and a loss scale; evaluating and predicting stay float32. `fallback`,
+        first time, or "raise". `precision` is what products compute in, with parameters, losses
+        and statistics in float32: "bfloat16", which is refused with the reason where the device
+        does not have it or float32 would be faster, trains, evaluates and predicts; "float16"
+        trains, with a loss scale. `fallback`,
         whether the host may compute what the device should and cannot (`summary` lists it); with
         False `DeviceError` names those nodes, now where the inputs' sizes are fixed, else when a
         batch of new sizes comes.
@@ -301,6 +303,7 @@ class Model:
         if self._predict is None:
             self._predict = Step(
                 self.inputs, self.predictions, training=False, device=self._device,
+                precision=self._setup.inference_precision if self._setup else "float32",
                 slabs=self._slabs, max_bytes=self._max_bytes,
                 fallback=self._setup is None or self._setup.fallback,
             )  # fmt: skip

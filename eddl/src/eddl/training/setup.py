@@ -102,7 +102,7 @@ class Pass:
             accumulate=training and setup.accumulate > 1,
             training=training,
             device=model.device,
-            precision=setup.precision if training else "float32",
+            precision=setup.precision if training else setup.inference_precision,
             memory=setup.memory if training else "fast",
             slabs=setup.slabs,
             state=setup.state if training else None,
@@ -171,6 +171,11 @@ class Setup:
             for training in (True, False)
         }
         choices.rules(model)  # names and numbers are checked now
+
+    @property
+    def inference_precision(self) -> str:
+        """What evaluating and predicting compute in: float16 is for training alone."""
+        return "float32" if self.precision == "float16" else self.precision
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -40,6 +40,7 @@ from eddl.training.store import Arena, flat_state, runs
 from eddl.training.updates import update_graph
 
 Array = np.ndarray[Any, Any]
+PRECISIONS = ("float32", "bfloat16", "float16")
 KEEP = 8
 """Programs kept for different input shapes, least recently used first out."""
 
@@ -55,14 +56,14 @@ class Step:
     one of them; `updates`, states and their new values; `rules`, clipping, averages and the like;
     `accumulate`, whether gradients are gathered over several micro-batches (`add`) before an
     `update`; `training`, whether layers such as batch normalization run in their training form;
-    `device`; `precision`, what products compute in: "float32", or "float16" with parameters in
-    float32 and a loss scale that finds itself; `memory`, what the step may hold: "fast", "low" or a
-    budget, as in `Model.build`; `slabs`, transient memory to share with other steps; `state`, that
-    of another step over the same parameters, to go on with its optimizers; `seed`, of the random
-    numbers that dropout draws; `max_bytes`, what the values of a run may take (by default the
-    memory that is free), beyond which `MemoryLimitError` is raised before any is allocated;
-    `fallback`, whether the host may compute what the device should and cannot, else `DeviceError`
-    names it when a program for new shapes is made.
+    `device`; `precision`, what products compute in, parameters always being float32: "float32",
+    "bfloat16", or "float16" with a loss scale that finds itself; `memory`, what the step may hold:
+    "fast", "low" or a budget, as in `Model.build`; `slabs`, transient memory to share with other
+    steps; `state`, that of another step over the same parameters, to go on with its optimizers;
+    `seed`, of the random numbers that dropout draws; `max_bytes`, what the values of a run may take
+    (by default the memory that is free), beyond which `MemoryLimitError` is raised before any is
+    allocated; `fallback`, whether the host may compute what the device should and cannot, else
+    `DeviceError` names it when a program for new shapes is made.
 
     Labels that are no class of a loss are refused before anything is computed. A loss that is not
     finite, or a gradient that is not or whose square overflows, changes nothing:
@@ -407,17 +408,17 @@ class Step:
 
 def check_precision(precision: str, backend: Backend) -> str:
     """The precision, where the backend has it."""
-    if precision in backend.precisions:
-        return precision
-    if precision == "bfloat16":
+    if precision not in PRECISIONS:
+        raise AttributeValueError(f"received precision={precision!r}, expected one of {PRECISIONS}")
+    reason = "" if precision == "float32" else backend.why_not(precision)
+    if reason:
+        others = [name for name in PRECISIONS[1:] if name != precision]
+        computed = ["float32", *(name for name in others if not backend.why_not(name))]
         raise DeviceError(
-            f"received precision='bfloat16', which the {backend.name} backend does not compute: "
-            "NumPy has no arithmetic of that type, and conversions would make it slower than "
-            f"float32; expected one of {backend.precisions}"
+            f"received precision={precision!r}, which the {backend.name} backend does not compute "
+            f"here: {reason}; expected one of {computed}"
         )
-    raise AttributeValueError(
-        f"received precision={precision!r}, expected one of {backend.precisions}"
-    )
+    return precision
 
 
 def _check_loss(loss: Value) -> None:

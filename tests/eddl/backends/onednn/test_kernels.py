@@ -73,7 +73,8 @@ def test_pools_of_any_geometry(draw):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 3, 3), (2, 16, 4, 4), (3, 5, 7), (1, 33, 3, 2, 4), (2, 8, 1, 1), (4, 3)]
+    "shape",
+    [(1, 1, 3, 3), (2, 16, 4, 4), (3, 5, 7), (1, 33, 3, 2, 4), (2, 8, 1, 1), (4, 3), (33, 48)],
 )
 @pytest.mark.parametrize("relu", [False, True])
 def test_batch_normalization_in_training(shape, relu):

@@ -29,6 +29,7 @@ def test_short_convolutions_are_as_exact_as_sums_of_products(results, taps):
 
 def small_parts(monkeypatch, group=1):
     monkeypatch.setattr(tiles, "GAIN", np.inf)
+    monkeypatch.setattr(tiles, "PLANE_GAIN", np.inf)
     monkeypatch.setattr(tiles, "GROUP", group)
 
 
@@ -57,13 +58,13 @@ def test_planes_and_volumes_of_any_geometry(draw):
     assert sum(name.startswith("tiles") for name in kernels) == 3
 
 
-@pytest.mark.parametrize("sizes", [(1, 32, 16, 16, 16), (4, 64, 32, 32)])
-def test_large_kernels_take_fewer_products_by_themselves(sizes):
+@pytest.mark.parametrize(("sizes", "count"), [((1, 32, 16, 16, 16), 3), ((4, 64, 32, 32), 2)])
+def test_large_kernels_take_fewer_products_by_themselves(sizes, count):
     rank = len(sizes) - 2
     inputs, arrays = data(sizes, (32, sizes[1], *[5] * rank))
     y = apply("Conv", *inputs, pads=(2,) * 2 * rank)
     kernels = check(inputs, with_gradients(y, inputs), arrays)
-    assert sum(name.startswith("tiles") for name in kernels) == 3
+    assert sum(name.startswith("tiles") for name in kernels) == count
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,12 @@ def test_what_follows_is_done_in_the_same_pass(monkeypatch, operator, last):
     assert [name for name in names if not name.startswith("reorder")] == [
         name for name in names if name.startswith("tiles")
     ]
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_tile_may_read_nothing_but_padding(monkeypatch, rank):
+    small_parts(monkeypatch)
+    monkeypatch.setattr(tiles, "RESULTS", (4,))
+    inputs, arrays = data((1, 16, *[2] * rank), (16, 16, *[2] * rank))
+    y = apply("Conv", *inputs, pads=(2,) * 2 * rank)
+    check(inputs, with_gradients(y, inputs), arrays)

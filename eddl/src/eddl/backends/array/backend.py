@@ -75,11 +75,23 @@ class ArrayBackend:
     max_slab = 1 << 62
     accumulates = False
     evaluates = True
-    precisions: tuple[str, ...] = ("float32", "float16")
 
     def __init__(self, threads: int | None = None) -> None:
         self.xp: Any = np
         self.threads = Threads(threads or available())
+
+    def why_not(self, precision: str) -> str:
+        """Why products are not computed in a precision here; nothing where they are."""
+        if precision != "bfloat16":
+            return ""
+        return (
+            "NumPy has no arithmetic of that type, and conversions would make it slower than "
+            "float32"
+        )
+
+    def halves(self, node: Node) -> bool:
+        """Whether a node whose data are in half precision is computed well: all but norms."""
+        return not entry(node).float32
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """One pattern a node: this backend has a kernel for each operator by itself."""

@@ -2,10 +2,10 @@
 
 A cell works on a *span* of steps that lies in memory of its own. Slot j of `h` (and of `c`) is the
 state before step j of the span, slot j + 1 the one behind it. `values` [span, rows, columns] holds
-the products with the inputs, and after a step what the gates let through, in ONNX's order; this is
-what is saved. Backward `saved` is that of the span; `values` holds the slopes there, and after a
-step the gradients of what the gates were given. A step that does not count leaves the state as it
-is; its gates are saved `closed`, so that its slopes are 0. Source of the equations: the ONNX operator specification; of the gradients: the chain rule.
+the products with the inputs, and after a step what the gates let through, in ONNX's order. This is
+saved, [span, gates, rows, units]. Backward `saved` is that of the span; `values` holds the slopes
+there, and after a step the gradients of what the gates were given. A step that does not count
+leaves the state as it is; its gates are saved `closed`, so that its slopes are 0. Source of the equations: the ONNX operator specification; of the gradients: the chain rule.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from eddl.backends.array.backend import Array
-from eddl.backends.array.convolution import Workspace
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Thunk
 from eddl.graph import Node
 from eddl.ops.recurrent import DEFAULTS, GATES, named
@@ -50,7 +50,8 @@ class Matrix:
 
 
 class Product:
-    """`out = activation(left @ right + bias)`; with `add`, what is in `out` is added first.
+    """`out = left @ right + bias`; with `add`, what is in `out` is added. Then come `activations`,
+    each of so many columns.
 
     A `packed` right side is read from bytes that `pack` has filled, once for many products.
     """
@@ -65,11 +66,11 @@ class Product:
         *,
         bias: bool = False,
         add: bool = False,
-        activation: str = "",
+        activations: Sequence[tuple[str, int]] = (),
         packed: bool = False,
     ) -> None:
         size = np.dtype(dtype).itemsize
-        self._xp, self._dtype, self._activation = xp, dtype, activation
+        self._xp, self._dtype, self._activations = xp, dtype, activations
         self._right, self._out = (right.rows, right.columns), (out.rows, out.columns)
         self.packed = right.rows * right.columns * size if packed else 0
         self.scratch = out.rows * out.columns * size if add else 0
@@ -87,7 +88,10 @@ class Product:
         matrix = self._unpacked(right) if self.packed else right
         if self.scratch:
             place = scratch[: self.scratch].view(self._dtype).reshape(self._out)
-        activate = activation(xp, self._activation, out)
+        start, follow = 0, []
+        for name, columns in self._activations:
+            follow.append(activation(xp, name, out[:, start : start + columns]))
+            start += columns
 
         def run() -> None:
             xp.matmul(left, matrix, out=place)
@@ -95,7 +99,7 @@ class Product:
                 xp.add(place, bias, out=place)
             if place is not out:
                 xp.add(out, place, out=out)
-            if activate is not None:
+            for activate in follow:
                 activate()
 
         return run
@@ -111,7 +115,7 @@ class Make(Protocol):
         """As `Product`."""
 
 
-def activation(xp: Any, name: str, x: Array) -> Thunk | None:
+def activation(xp: Any, name: str, x: Array) -> Thunk:
     """The call that applies an activation in place."""
     half = x.dtype.type(0.5)
 
@@ -122,14 +126,11 @@ def activation(xp: Any, name: str, x: Array) -> Thunk | None:
         xp.multiply(x, half, out=x)
         xp.add(x, half, out=x)
 
-    match name:
-        case "tanh":
-            return lambda: xp.tanh(x, out=x)
-        case "relu":
-            return lambda: xp.maximum(x, 0, out=x)
-        case "sigmoid":
-            return sigmoid
-    return None
+    return {
+        "relu": lambda: xp.maximum(x, 0, out=x),
+        "sigmoid": sigmoid,
+        "tanh": lambda: xp.tanh(x, out=x),
+    }[name]
 
 
 @dataclass(frozen=True)
@@ -259,10 +260,14 @@ class Cell:
     def _states(self, space: Workspace, slots: int) -> Any:
         return space.take((slots, self.rows, self.r.units), self.r.dtype)
 
-    def _gates(self, values: Any) -> list[Any]:
+    def _columns(self, values: Any) -> list[Any]:
         """Each gate's columns."""
         size = self.r.units
         return [values[..., start : start + size] for start in range(0, self.wide, size)]
+
+    def _gates(self, values: Any) -> list[list[Any]]:
+        """Each gate's columns of each slot."""
+        return [list(columns) for columns in self._columns(values)]
 
 
 class Rnn(Cell):
@@ -271,7 +276,7 @@ class Rnn(Cell):
     columns, sides = 1, [(0, 1, 0, "h")]
 
     def forward_products(self) -> list[tuple[slice, Product]]:
-        return [self._ahead(0, 1, add=True, activation=self.f)]
+        return [self._ahead(0, 1, add=True, activations=[(self.f, self.r.units)])]
 
     def backward_products(self) -> list[tuple[slice, Product]]:
         return [self._back(0, 1, add=self.r.lengths)]
@@ -322,18 +327,22 @@ class Gru(Cell):
         super().__init__(xp, r, *others, **how)
 
     def forward_products(self) -> list[tuple[slice, Product]]:
-        last = {"bias": True} if self.r.before else {"add": True, "activation": "tanh"}
-        return [self._ahead(0, 2, add=True, activation="sigmoid"), self._ahead(2, 3, **last)]
+        size = self.r.units
+        gates = self._ahead(0, 2, add=True, activations=[("sigmoid", 2 * size)])
+        if self.r.before:
+            return [gates, self._ahead(2, 3, bias=True)]
+        return [gates, self._ahead(2, 3, add=True, activations=[("tanh", size)])]
 
     def backward_products(self) -> list[tuple[slice, Product]]:
         return [self._back(0, 2, add=True), self._back(2, 3, add=self.r.before)]
 
     def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
         b.spare = self._states(space, span if back else 1)
+        b.other = self._states(space, span) if back else None
         b.rh = None if self.r.before or not back else self._states(space, span)
 
     def forward(self, b: Buffers) -> Step:
-        xp, h, spare, before, size = self.xp, b.h, b.spare[0], self.r.before, self.r.units
+        xp, h, spare, before, size = self.xp, list(b.h), b.spare[0], self.r.before, self.r.units
         (_, gates), (_, last) = self.products
         z, r, n, *q = self._gates(b.values)
         inner, bias = (q[0], b.inner_bias) if before else (n, None)
@@ -361,20 +370,20 @@ class Gru(Cell):
         return step
 
     def slopes(self, b: Buffers, count: int) -> None:
-        xp, one, size = self.xp, self.r.dtype.type(1), self.r.units
-        z, r, n, *q = self._gates(b.saved)
-        at_z, at_r, at_n, *_ = self._gates(b.values[:count])
-        h, spare = b.h[:count], b.spare[:count]
-        both, at_both = b.saved[..., : 2 * size], b.values[:count, :, : 2 * size]
-        xp.multiply(both, both, out=at_both)
-        xp.subtract(both, at_both, out=at_both)
-        xp.subtract(h, n, out=spare)
-        xp.multiply(at_z, spare, out=at_z)  # z (1 - z) (h - n)
-        xp.multiply(n, n, out=at_n)
-        xp.subtract(one, at_n, out=at_n)
+        xp, one = self.xp, self.r.dtype.type(1)
+        z, r, n, *q = b.saved.swapaxes(0, 1)
+        at_z, at_r, at_n, *_ = self._columns(b.values[:count])
+        h, spare, other = b.h[:count], b.spare[:count], b.other[:count]
         xp.subtract(one, z, out=spare)
-        xp.multiply(at_n, spare, out=at_n)  # (1 - n n) (1 - z)
-        xp.multiply(at_r, q[0] if q else h, out=at_r)  # r (1 - r) times what r is a factor of
+        xp.multiply(n, n, out=other)
+        xp.subtract(one, other, out=other)
+        xp.multiply(other, spare, out=at_n)  # (1 - n n) (1 - z)
+        xp.multiply(spare, z, out=spare)
+        xp.subtract(h, n, out=other)
+        xp.multiply(spare, other, out=at_z)  # (1 - z) z (h - n)
+        xp.multiply(r, r, out=spare)
+        xp.subtract(r, spare, out=spare)
+        xp.multiply(spare, q[0] if q else h, out=at_r)  # r (1 - r) times what r is a factor of
         if not q:
             xp.multiply(r, h, out=b.rh[:count])
 
@@ -391,7 +400,7 @@ class Gru(Cell):
 
         def step(j: int) -> None:
             first, second = runs[j]
-            kept_z, kept_r, *_ = self._gates(b.saved[j])
+            kept_z, kept_r = b.saved[j, :2]
             xp.multiply(n[j], dh, out=n[j])
             xp.multiply(z[j], dh, out=z[j])
             xp.multiply(dh, kept_z, out=dh)
@@ -415,33 +424,27 @@ class Lstm(Cell):
     columns, sides, closed = 4, [(0, 4, 0, "h")], (0, 0, 1, 0)
 
     def forward_products(self) -> list[tuple[slice, Product]]:
-        return [self._ahead(0, 3, add=True, activation="sigmoid"),
-                self._ahead(3, 4, add=True, activation="tanh")]  # fmt: skip
+        size = self.r.units
+        return [self._ahead(0, 4, add=True, activations=[("sigmoid", 3 * size), ("tanh", size)])]
 
     def backward_products(self) -> list[tuple[slice, Product]]:
         return [self._back(0, 4, add=self.r.lengths)]
 
     def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
-        b.spare = self._states(space, 1)
+        b.spare = self._states(space, span if back else 1)
         if back:
             b.dc, b.slope = self._states(space, 1), self._states(space, span)
         else:
             b.c = self._states(space, span + 1)
 
     def forward(self, b: Buffers) -> Step:
-        xp, h, c, spare, size = self.xp, b.h, b.c, b.spare[0], self.r.units
-        (_, gates), (_, cell) = self.products
+        xp, h, c, spare = self.xp, list(b.h), list(b.c), b.spare[0]
+        (_, product), (packed,) = self.products[0], b.packed
         i, o, f, g = self._gates(b.values)
-        runs = [
-            (gates.bind(h[j], b.packed[0], values[:, : 3 * size], b.scratch),
-             cell.bind(h[j], b.packed[1], values[:, 3 * size :], b.scratch))
-            for j, values in enumerate(b.values)
-        ]  # fmt: skip
+        runs = [product.bind(h[j], packed, v, b.scratch) for j, v in enumerate(b.values)]
 
         def step(j: int) -> None:
-            first, second = runs[j]
-            first()
-            second()
+            runs[j]()
             xp.multiply(f[j], c[j], out=c[j + 1])
             xp.multiply(i[j], g[j], out=spare)
             xp.add(c[j + 1], spare, out=c[j + 1])
@@ -451,21 +454,24 @@ class Lstm(Cell):
         return step
 
     def slopes(self, b: Buffers, count: int) -> None:
-        xp, one, size = self.xp, self.r.dtype.type(1), self.r.units
-        i, o, _, g = self._gates(b.saved)
-        at_i, at_o, at_f, at_g = self._gates(b.values[:count])
-        three, at_three = b.saved[..., : 3 * size], b.values[:count, :, : 3 * size]
-        slope = b.slope[:count]
-        xp.multiply(three, three, out=at_three)
-        xp.subtract(three, at_three, out=at_three)
-        xp.multiply(at_i, g, out=at_i)  # i (1 - i) g
-        xp.multiply(at_f[0], b.c_before, out=at_f[0])
-        xp.multiply(at_f[1:], b.c[:-1], out=at_f[1:])  # f (1 - f) c
-        xp.multiply(g, g, out=at_g)
-        xp.subtract(one, at_g, out=at_g)
-        xp.multiply(at_g, i, out=at_g)  # (1 - g g) i
+        xp, one = self.xp, self.r.dtype.type(1)
+        i, o, f, g = b.saved.swapaxes(0, 1)
+        at_i, at_o, at_f, at_g = self._columns(b.values[:count])
+        slope, spare = b.slope[:count], b.spare[:count]
+        xp.multiply(i, i, out=spare)
+        xp.subtract(i, spare, out=spare)
+        xp.multiply(spare, g, out=at_i)  # i (1 - i) g
+        xp.multiply(f, f, out=spare)
+        xp.subtract(f, spare, out=spare)
+        xp.multiply(spare[0], b.c_before, out=at_f[0])
+        xp.multiply(spare[1:], b.c[:-1], out=at_f[1:])  # f (1 - f) c
+        xp.multiply(g, g, out=spare)
+        xp.subtract(one, spare, out=spare)
+        xp.multiply(spare, i, out=at_g)  # (1 - g g) i
         xp.tanh(b.c, out=slope)
-        xp.multiply(at_o, slope, out=at_o)  # o (1 - o) tanh(c')
+        xp.multiply(o, o, out=spare)
+        xp.subtract(o, spare, out=spare)
+        xp.multiply(spare, slope, out=at_o)  # o (1 - o) tanh(c')
         xp.multiply(slope, slope, out=slope)
         xp.subtract(one, slope, out=slope)
         xp.multiply(slope, o, out=slope)  # o (1 - tanh(c') ** 2)
@@ -474,17 +480,17 @@ class Lstm(Cell):
         xp, dh, dc, spare, dead = self.xp, b.dh, b.dc[0], b.spare[0], b.dead
         (_, product), size = self.products[0], self.r.units
         i, o, *_ = self._gates(b.values)
-        later = b.values[..., 2 * size :].reshape(*b.values.shape[:2], 2, size)
-        twice = dc[:, None]
+        later = list(b.values[..., 2 * size :].reshape(*b.values.shape[:2], 2, size))
+        twice, slope = dc[:, None], list(b.slope)
         runs = [product.bind(values, b.packed[0], dh, b.scratch) for values in b.values]
 
         def step(j: int) -> None:
-            xp.multiply(dh, b.slope[j], out=spare)
+            xp.multiply(dh, slope[j], out=spare)
             xp.add(dc, spare, out=dc)
             xp.multiply(o[j], dh, out=o[j])
             xp.multiply(i[j], dc, out=i[j])
             xp.multiply(later[j], twice, out=later[j])
-            xp.multiply(dc, self._gates(b.saved[j])[2], out=dc)
+            xp.multiply(dc, b.saved[j, 2], out=dc)
             if dead is not None:
                 xp.multiply(dh, dead[j], out=dh)
             runs[j]()

@@ -20,8 +20,8 @@ import numpy as np
 
 from eddl.backends.array.backend import Array, ArrayBackend, kernel
 from eddl.backends.array.cells import CELLS, Buffers, Cell, Make, Matrix, Product, Recurrence
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 from eddl.ops.recurrent import gradient_names, named
@@ -172,11 +172,11 @@ class _Part:
         return found
 
     def mine(self, whole: Array | None) -> Any:
-        """These rows of [T, N, ...] or [T, D, N, ...], in the order in which steps are taken."""
+        """These rows of [T, N, ...] or [T, D, ..., N, H], in the order in which steps are taken."""
         if whole is None:
             return None
         turned = whole[::-1] if self.r.turned(self.direction) else whole
-        return turned[:, self.rows] if whole.ndim == 3 else turned[:, self.direction, self.rows]
+        return turned[:, *[self.direction] * (whole.ndim > 3), ..., self.rows, :]
 
     def start(self, state: Array, given: Array | None) -> None:
         """A state before the first step, or a gradient behind the last."""
@@ -218,7 +218,7 @@ class _Forward(_Part):
         packs, step, x = self.packs(b, given["R"]), self.cell.forward(b), self.mine(given["X"])
         y, last_h = self.mine(outputs[0]), outputs[1]
         last_c = outputs[2] if r.op == "LSTM" else None
-        saved = [self.mine(array) for array in outputs[3 if r.op == "LSTM" else 2 :]]
+        values, cells = (*map(self.mine, outputs[3 if r.op == "LSTM" else 2 :]), None, None)[:2]
         weights = given["W"][self.direction].T
         projects = {
             size: project.bind(_flat(b.x[:size]), weights, _flat(b.values[:size])[:, : r.gates],
@@ -251,11 +251,11 @@ class _Forward(_Part):
                     xp.copyto(y[start:stop], h[1 : size + 1])
                     if dead is not None:
                         y[start:stop][dead[start:stop]] = 0
-                for place, source in zip(
-                    saved, (b.values, None if c is None else c[1:]), strict=False
-                ):
-                    if place is not None:
-                        xp.copyto(place[start:stop], source[:size])
+                if values is not None:
+                    columns = b.values[:size].reshape(size, self.count, -1, r.units)
+                    xp.copyto(values[start:stop], columns.swapaxes(1, 2))
+                if cells is not None:
+                    xp.copyto(cells[start:stop], c[1 : size + 1])
                 for state in (h, c):
                     if state is not None:
                         xp.copyto(state[0], state[size])
@@ -313,6 +313,7 @@ class _Backward(_Part):
         b.dy = space.take((*shape, r.units), r.dtype)
         b.dx = space.take((*shape, r.features), r.dtype)
         b.total = space.take((self.cell.wide,), r.dtype)
+        b.ones = space.take((self.span * self.count,), r.dtype)
         b.dead = space.take((*shape, 1), r.dtype) if r.lengths else None
         return b
 
@@ -339,6 +340,7 @@ class _Backward(_Part):
         def run() -> None:
             for pack in packs:
                 pack()
+            b.ones.fill(1)
             for total in own.values():
                 total.fill(0)
             for state, behind, _ in ends:
@@ -419,7 +421,7 @@ class _Backward(_Part):
 
         def biases() -> None:
             outer, inner = own["B"][: r.gates], own["B"][r.gates :]
-            xp.add.reduce(values, axis=0, out=b.total)
+            xp.matmul(b.ones[: len(values)], values, out=b.total)
             xp.add(outer, b.total[: r.gates], out=outer)
             for first, last, column, _ in self.cell.sides:
                 place = inner[first * units : last * units]

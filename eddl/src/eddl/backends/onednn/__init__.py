@@ -2,6 +2,7 @@
 
 from eddl.backends.onednn import (
     activations,
+    conversion,
     convolution,
     joining,
     linear,
@@ -10,6 +11,7 @@ from eddl.backends.onednn import (
     recurrent,
     reduction,
     resampling,
+    softmax,
     standardization,
 )
 from eddl.backends.onednn.backend import KERNELS, OneDnnBackend
@@ -21,6 +23,7 @@ __all__ = [
     "OneDnnBackend",
     "Refused",
     "activations",
+    "conversion",
     "convolution",
     "find",
     "joining",
@@ -31,5 +34,6 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "softmax",
     "standardization",
 ]

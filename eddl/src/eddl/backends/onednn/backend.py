@@ -16,9 +16,10 @@ import numpy as np
 from eddl.backends.array import ArrayBackend
 from eddl.backends.array.threads import available
 from eddl.backends.onednn.handles import Descriptor, Kernel, channels_last, describe, row_major
-from eddl.backends.onednn.library import DST, SRC, Library, Refused, load
+from eddl.backends.onednn.library import DST, FLOATS, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
 from eddl.compiler.fallback import is_work
+from eddl.compiler.precision import MOVING
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
 from eddl.ops.table import entry
@@ -70,6 +71,23 @@ class OneDnnBackend(ArrayBackend):
         self.threads = Team(self.library, threads or available())
         self._plain = ArrayBackend(1)
         self._plain.threads = self.threads
+
+    def why_not(self, precision: str) -> str:
+        """Why products are not computed in a precision here; nothing where they are."""
+        from eddl.backends.onednn.halves import why_not
+
+        return why_not(self.library, precision)
+
+    def halves(self, node: Node) -> bool:
+        """Whether a node whose data are in bfloat16 is computed well: by oneDNN, by moving
+        elements, or in float32 from block to block."""
+        if entry(node).formula is not None or node.op in MOVING:
+            return True
+        make = KERNELS.get((node.domain, node.op))
+        try:
+            return make is not None and make(self, node) is not None
+        except Refused:
+            return False
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """oneDNN's kernel, if it has one, and the array backend's."""
@@ -126,10 +144,8 @@ class OneDnnBackend(ArrayBackend):
             ends = [packing.packed if x is mine else packing.plain for x in (source, target)]
             if any(x is not mine and x != PLAIN for x in (source, target)):
                 raise Refused(f"a reorder from {source.name} to {target.name}")
-        elif type.dtype == np.float32:
-            ends = [self.describe(type, layout) for layout in (source, target)]
         else:
-            raise Refused(f"a reorder of {type}")
+            ends = [self.describe(type, layout) for layout in (source, target)]
         before, after = ends
         made = Kernel(self.library, "reorder", before, self.library.engine, after,
                       self.library.engine, None, slow=True)  # fmt: skip
@@ -144,9 +160,10 @@ class OneDnnBackend(ArrayBackend):
 
     def describe(self, type: Type, layout: Layout = CHANNELS_LAST) -> Descriptor:
         """A floating value as oneDNN sees it."""
-        if type.dtype != np.float32:
-            raise Refused(f"received {type}; only float32 is computed here")
-        return strided(self.library, type.sizes, layout)
+        if type.dtype.name not in FLOATS:
+            raise Refused(f"received {type}; only {' and '.join(FLOATS)} are computed here")
+        rule = row_major if layout == PLAIN else channels_last
+        return describe(self.library, type.sizes, rule(type.sizes), type.dtype.name)
 
     def run(self, calls: Sequence[Thunk]) -> None:
         """Make the calls in order."""
@@ -192,12 +209,6 @@ def mask(type: Type, nbytes: int) -> Layout:
     if nbytes != type.count and (type.count % 8 or nbytes != type.count // 8):
         raise Refused(f"a mask of {nbytes} bytes for {type}")
     return Layout("mask", nbytes)
-
-
-def strided(library: Library, sizes: Sequence[int], layout: Layout = CHANNELS_LAST) -> Descriptor:
-    """A float32 tensor in a layout that both sides know."""
-    rule = row_major if layout == PLAIN else channels_last
-    return describe(library, sizes, rule(sizes))
 
 
 def _unpack(bits: Array, result: Array) -> Thunk:

@@ -43,7 +43,7 @@ from eddl.backends.onednn.library import (
     Refused,
 )
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Pattern, Thunk
-from eddl.graph import Node, Value
+from eddl.graph import Node, Type, Value
 from eddl.ops.convolution import windows_of
 from eddl.ops.windows import Windows
 
@@ -61,10 +61,10 @@ def geometry(windows: Windows) -> list[Any]:
 
 
 def weights(
-    backend: OneDnnBackend, sizes: Sequence[int], group: int, *, turned: bool = False
+    backend: OneDnnBackend, type: Type, group: int, *, turned: bool = False
 ) -> tuple[Descriptor, Descriptor]:
     """Weights in ONNX's order, and wherever oneDNN wants them; `turned` swaps their channels."""
-    first, second, *kernel_sizes = sizes
+    first, second, *kernel_sizes = type.sizes
     dims = [group, first // group, second, *kernel_sizes]
     strides = row_major(dims)
     if turned:
@@ -72,7 +72,8 @@ def weights(
         strides[1:3] = strides[2:0:-1]
     if group == 1:
         dims, strides = dims[1:], strides[1:]
-    return describe(backend.library, dims, strides), describe(backend.library, dims)
+    here, kind = backend.library, type.dtype.name
+    return describe(here, dims, strides, kind), describe(here, dims, None, kind)
 
 
 def _values(node: Node) -> tuple[Value, Value, Value | None]:
@@ -84,7 +85,7 @@ def _values(node: Node) -> tuple[Value, Value, Value | None]:
 
 
 def _plain_vector(backend: OneDnnBackend, value: Value | None) -> Descriptor | None:
-    return None if value is None else describe(backend.library, value.type.sizes, [1])
+    return None if value is None else backend.describe(value.type, PLAIN)
 
 
 @kernel("Conv")
@@ -94,7 +95,7 @@ def conv(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     tiled = _tiled(backend, node, "forward", w.type.sizes, rest)
     if tiled is not None:
         return tiled
-    plain, wanted = weights(backend, w.type.sizes, node.attributes["group"])
+    plain, wanted = weights(backend, w.type, node.attributes["group"])
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     shift = _plain_vector(backend, bias)
     made = _with(rest, backend, lambda attribute: Kernel(
@@ -178,7 +179,7 @@ def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     library, windows, group = backend.library, windows_of(node), node.attributes["group"]
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     if bias is not None or rest:
-        plain, wanted = weights(backend, w.type.sizes, group, turned=True)
+        plain, wanted = weights(backend, w.type, group, turned=True)
         shift = _plain_vector(backend, bias)
         made = _with(rest, backend, lambda attribute: Kernel(
             library, "deconvolution_forward", library.engine, FORWARD_TRAINING,
@@ -189,7 +190,7 @@ def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
             raise Refused(f"what follows {made.implementation} would be a pass of its own, scalar")
         return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                       {SRC: source, WEIGHTS: None, BIAS: shift, DST: target}, rest)  # fmt: skip
-    plain, wanted = weights(backend, w.type.sizes, group)
+    plain, wanted = weights(backend, w.type, group)
     hint = _hint(backend, source, target, windows, wanted)
     made = Kernel(
         library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, target,
@@ -225,16 +226,21 @@ CHAINS["", "ConvTranspose"] = partial(_chains, conv_transpose)
 
 
 @kernel("ConvWeightGrad", domain="eddl")
-def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
-    """The gradient of a convolution by its weights."""
+def conv_weight_grad(backend: OneDnnBackend, node: Node, cast: Node | None = None) -> Offer:
+    """The gradient of a convolution by its weights; what `cast` makes of it need not be rounded
+    before."""
     x, dy, _ = _values(node)
     tiled = _tiled(backend, node, "weights", node.outputs[0].type.sizes)
     if tiled is not None:
         return tiled
     library, windows = backend.library, windows_of(node)
-    plain, wanted = weights(backend, node.outputs[0].type.sizes, node.attributes["group"])
+    if x.dtype != np.float32 and _sees_padding_alone(windows, x.type.sizes[2:]):
+        raise Refused("a gradient that oneDNN 3.2 leaves undefined: its tiles skip such weights")
+    result = (cast or node).outputs[0].type
+    plain, wanted = weights(backend, result, node.attributes["group"])
     large, small = backend.describe(x.type), backend.describe(dy.type)
-    hint = _hint(backend, small, large, windows, wanted)
+    _, alike = weights(backend, node.outputs[0].type, node.attributes["group"])
+    hint = _hint(backend, small, large, windows, alike)
     attribute = attributes(library)
     made = Kernel(
         library, "convolution_backward_weights", library.engine, CONVOLUTION_DIRECT,
@@ -255,6 +261,30 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
 
     chosen = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (packed(packing),))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+
+
+def _sees_padding_alone(windows: Windows, sizes: Sequence[int]) -> bool:
+    """Whether some weight is multiplied by nothing but padding."""
+    axes = zip(sizes, windows.kernel, windows.strides, windows.dilations, windows.before,
+               windows.output, strict=True)  # fmt: skip
+    return any(
+        not any(0 <= tap * dilation - before + stride * i < size for i in range(int(count or 0)))
+        for size, kernel, stride, dilation, before, count in axes
+        for tap in range(kernel)
+    )
+
+
+def _cast_gradient(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        try:
+            return conv_weight_grad(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern(("ConvWeightGrad", "Cast"), offer)]
+
+
+CHAINS["eddl", "ConvWeightGrad"] = _cast_gradient
 
 
 def straight(x: Any) -> Any:

@@ -18,7 +18,7 @@ from eddl.backends.onednn.handles import (
     rectified,
     row_major,
 )
-from eddl.backends.onednn.library import BIAS, DST, SRC, WEIGHTS, Refused
+from eddl.backends.onednn.library import BIAS, DST, FLOATS, SRC, WEIGHTS, Refused
 from eddl.compiler.protocol import PLAIN, Arrangement, Offer, Pattern, Thunk
 from eddl.graph import Node, Value
 
@@ -43,8 +43,8 @@ def _product(
     a, b = node.inputs
     assert a is not None and b is not None
     y = node.outputs[0].type
-    if any(v.dtype != np.float32 for v in (a, b, y)):
-        raise Refused(f"received {a.type}; only float32 is computed here")
+    if a.dtype != b.dtype or a.dtype.name not in FLOATS:
+        raise Refused(f"received {a.type} and {b.type}, expected one of {FLOATS} for both")
     if a.rank < 2 or b.rank < 2:
         raise Yielded("vectors")
     turned = [bool(node.attributes.get(key, 0)) for key in ("transA", "transB")]
@@ -57,13 +57,14 @@ def _product(
     if rank > 12 or (not kept and (rows < LEAST or columns < NARROW or inner < NARROW)):
         raise Yielded("a product that BLAS is better at")
     left, right = (
-        _matrices(backend, [1] * (rank - len(s)) + s, way)
+        _matrices(backend, [1] * (rank - len(s)) + s, way, a.dtype.name)
         for s, way in zip((sizes, others), turned, strict=True)
     )
-    wanted = describe(backend.library, right.dims) if kept else right
-    target = describe(backend.library, result, row_major(result))
+    wanted = describe(backend.library, right.dims, None, a.dtype.name) if kept else right
+    target = describe(backend.library, result, row_major(result), y.dtype.name)
     row = [1] * (rank - 1) + [columns]
-    shift = None if bias is None else describe(backend.library, row, row_major(row))
+    shift = None if bias is None else describe(backend.library, row, row_major(row),
+                                               bias.dtype.name)  # fmt: skip
 
     def make(attribute: Attributes) -> Kernel:
         return Kernel(backend.library, "matmul", backend.library.engine, left, wanted, shift,
@@ -115,9 +116,9 @@ def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
 CHAINS["", "MatMul"] = CHAINS["eddl", "Product"] = _chains
 
 
-def _matrices(backend: OneDnnBackend, sizes: list[int], turned: bool) -> Descriptor:
+def _matrices(backend: OneDnnBackend, sizes: list[int], turned: bool, dtype: str) -> Descriptor:
     strides = row_major(sizes)
     if turned:
         sizes = [*sizes[:-2], sizes[-1], sizes[-2]]
         strides = [*strides[:-2], strides[-1], strides[-2]]
-    return describe(backend.library, sizes, strides)
+    return describe(backend.library, sizes, strides, dtype)

@@ -1,12 +1,13 @@
 """RNN, GRU and LSTM: the array backend's way through the sequence, with oneDNN's products.
 
 Weights that all steps share are packed once a run, and the gates' activations follow their product
-in the same pass. oneDNN's own recurrent primitives were slower or equal on all that was measured,
+in the same pass, sigmoids as tanh(x / 2) / 2 + 1 / 2 where both kinds occur. oneDNN's own recurrent primitives were slower or equal on all that was measured,
 needed eight times the memory (a workspace and scratch memory as large), and know no lengths.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,12 +18,13 @@ from eddl.backends.array.backend import Array
 from eddl.backends.array.cells import Matrix, Recurrence
 from eddl.backends.array.recurrent import backward, forward
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
+from eddl.backends.onednn.elementwise import ADD, AFTERWARDS, MULTIPLY, SECOND
 from eddl.backends.onednn.handles import Descriptor, Handle, Kernel, attributes, describe, single
 from eddl.backends.onednn.library import (
     BIAS,
     DST,
+    ELTWISE_ELU,
     ELTWISE_LOGISTIC,
-    ELTWISE_RELU,
     ELTWISE_TANH,
     SRC,
     WEIGHTS,
@@ -32,7 +34,7 @@ from eddl.backends.onednn.library import (
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 
-ACTIVATIONS = {"relu": ELTWISE_RELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE_TANH}
+ACTIVATIONS = {"relu": ELTWISE_ELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE_TANH}
 
 
 @kernel("RNN", "GRU", "LSTM")
@@ -82,15 +84,34 @@ class Product:
         *,
         bias: bool = False,
         add: bool = False,
-        activation: str = "",
+        activations: Sequence[tuple[str, int]] = (),
         packed: bool = False,
     ) -> None:
+        row = describe(library, (1, out.columns), (out.columns, 1))
+        self._row, self._vectors = row, {}
+
+        def follow(operations: Handle, name: str, *arguments: Any) -> None:
+            library.call(f"post_ops_append_{name}", operations, *arguments)
+
+        def scaled(operations: Handle, kind: int, vector: Array) -> None:
+            place = AFTERWARDS * (library.dnnl.dnnl_post_ops_len(operations) + 1) | SECOND
+            follow(operations, "binary", kind, row)
+            self._vectors[place] = vector.reshape(1, -1)
+
         def append(operations: Handle) -> None:
             if add:
-                library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
-            if activation:
-                library.call("post_ops_append_eltwise", operations, ACTIVATIONS[activation],
-                             single(0.0), single(0.0))  # fmt: skip
+                follow(operations, "sum", single(1.0), 0, 0)
+            zero = single(0.0)
+            if len(activations) == 1:
+                follow(operations, "eltwise", ACTIVATIONS[activations[0][0]], zero, zero)
+            elif activations:
+                half = np.repeat([name == "sigmoid" for name, _ in activations],
+                                 [columns for _, columns in activations])  # fmt: skip
+                half = half.astype(np.float32) / 2
+                scaled(operations, MULTIPLY, 1 - half)
+                follow(operations, "eltwise", ELTWISE_TANH, zero, zero)
+                scaled(operations, MULTIPLY, 1 - half)
+                scaled(operations, ADD, half)
 
         def matrix(part: Matrix) -> Descriptor:
             return describe(library, (part.rows, part.columns), (part.down, part.across))
@@ -125,6 +146,7 @@ class Product:
         arguments = {SRC: (self._left, left), WEIGHTS: (self._right, right), DST: (self._out, out)}
         if self._bias is not None and bias is not None:
             arguments[BIAS] = self._bias, bias
+        arguments.update((place, (self._row, vector)) for place, vector in self._vectors.items())
         return self._kernel.bind(arguments, scratch)
 
     def _lying(self, right: Array) -> Array:

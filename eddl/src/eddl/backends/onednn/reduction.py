@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.convolution import Workspace
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.elementwise import flattened
 from eddl.backends.onednn.handles import Kernel, attributes, describe, single

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel, strided
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.handles import Descriptor, Kernel, attributes, describe, single

@@ -34,8 +34,9 @@ WIDE = 6.0
 SPREAD = 100.0
 """What a transformed weight costs, in products of a convolution: it goes through the memory."""
 
-GAIN = 0.8
-"""The share of the direct convolution's estimated time that is not to be exceeded."""
+GAIN, PLANE_GAIN = 0.8, 0.65
+"""The shares of the direct convolution's estimated time that are not to be exceeded; the second for
+the weights' gradient over planes, where the transforms weigh most."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,10 @@ class Shape:
 
 def shape(
     samples: int, channels: int, filters: int, source: Sequence[int], target: Sequence[int],
-    windows: Windows, *, turned: bool,
+    windows: Windows, kind: str,
 ) -> Shape:  # fmt: skip
-    """The cheapest tiles for a convolution, or for its gradient by the data (`turned`); `Refused`
-    where the direct convolution is cheaper."""
+    """The cheapest tiles for a convolution, "forward", or its gradient by the "data" or by the
+    "weights"; `Refused` where the direct convolution is cheaper."""
     if len(source) != 3 or {*windows.strides, *windows.dilations} != {1}:
         raise Refused("no dense convolution of planes or volumes")
     flat = source[1] == target[1] == windows.kernel[1] == 1
@@ -132,7 +133,7 @@ def shape(
         raise Refused("a kernel of one position")
     if min((*windows.before, *windows.after)) < 0:
         raise Refused("negative paddings")
-    offsets = [k - 1 - b if turned else b
+    offsets = [k - 1 - b if kind == "data" else b
                for k, b in zip(windows.kernel, windows.before, strict=True)]  # fmt: skip
     outer, inner = (
         [Axis(algorithm(m, windows.kernel[i]), source[i], target[i], offsets[i]) for m in sizes]
@@ -144,6 +145,6 @@ def shape(
     ]
     best = min(choices, key=lambda choice: choice.cost)
     direct = samples * math.prod(target) * channels * filters * math.prod(windows.kernel)
-    if best.cost > GAIN * direct:
+    if best.cost > (PLANE_GAIN if flat and kind == "weights" else GAIN) * direct:
         raise Refused("a convolution that is faster as it is")
     return best

@@ -118,7 +118,7 @@ def offer(
         source, target = (source[0], 1, source[1]), (target[0], 1, target[1])
         weights = (*weights[:3], 1, weights[3])
         windows = _raised(windows)
-    found = shape(samples, channels, filters, source, target, windows, turned=turned)
+    found = shape(samples, channels, filters, source, target, windows, kind)
     line = Line(backend, found, windows, kind)
     plain = _slice(backend, weights)
     reorders = _reorders(backend, line.packed, plain, out=kind == "weights")
@@ -333,7 +333,7 @@ class _Work:
         """Transform along the first axis."""
         for u, (sample, tile) in enumerate(group):
             rows, matrix = axis.writes(tile) if gradient else axis.reads(tile)
-            source = x[sample, rows].reshape(rows.stop - rows.start, -1)
+            source = x[sample, rows].reshape(rows.stop - rows.start, x[0, 0].size)
             goal = target[:, u].reshape(len(target), -1)
             yield from _product(matrix.T.copy() if gradient else matrix, source, goal)
         if len(group) < self.shape.group:  # the last one is smaller: the rest counts as nothing
