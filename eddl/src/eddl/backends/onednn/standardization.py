@@ -15,7 +15,7 @@ import numpy as np
 
 from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
-from eddl.backends.onednn.backend import OneDnnBackend, kernel, strided
+from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.handles import Descriptor, Kernel, attributes, describe, single
 from eddl.backends.onednn.library import (
@@ -61,7 +61,7 @@ def _sample(backend: OneDnnBackend, node: Node) -> tuple[Value, Descriptor, Desc
     assert x is not None
     if x.dtype != np.float32 or not 3 <= x.rank <= 5:
         raise Refused(f"received {x.type}; only float32 of 3 to 5 axes is computed here")
-    whole = strided(backend.library, (1, *x.type.sizes[1:]))
+    whole = backend.describe(x.type.with_shape([1, *x.type.sizes[1:]]))
     return x, whole, describe(backend.library, [x.type.sizes[1]], [1])
 
 
