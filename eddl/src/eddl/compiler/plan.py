@@ -3,14 +3,14 @@
 Values become buffers: a view shares its input's, an overwriting output takes over a buffer that
 ends there, a new state value is written into the state's own memory where nothing still reads the
 old one. Each buffer lives from the call that makes it to the last that reads it; workspaces live
-during their call. Offsets are given largest first, each at the lowest place free for its whole
-life. Buffers of inputs, constants and states lie outside the slabs and are never overwritten.
+during their call. Offsets are given one after the other, each at the lowest place free for its
+whole life. Buffers of inputs, constants and states lie outside the slabs and are never overwritten.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,8 @@ from eddl.errors import DeviceError
 from eddl.graph import Graph, State, Value
 
 FOREVER = 1 << 60
+CLOSE = 1.02
+"""How near to its bound a plan is good enough."""
 
 
 @dataclass
@@ -201,27 +203,52 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
 
 
 def _place(plan: Plan, alignment: int, max_slab: int) -> None:
-    """Greedy by size: Pisarchyk and Lee 2020, "Efficient memory management for deep neural net
-    inference", with several slabs."""
-    todo = sorted(plan.inside(), key=lambda b: (-b.nbytes, b.birth))
-    placed: list[_Slab] = []
+    """The best of some greedy orders: by size (Pisarchyk and Lee 2020, "Efficient memory management
+    for deep neural net inference"), by size times life, by life, and along the calls."""
+    todo = plan.inside()
+    largest = max((b.nbytes for b in todo), default=0)
+    if -(-largest // alignment) * alignment > max_slab:
+        raise DeviceError(
+            f"a value needs {largest} bytes, more than one allocation of the device may hold "
+            f"({max_slab}); make the batch or the image smaller"
+        )
+    ends = {id(b): min(b.death, len(plan.calls)) for b in todo}
+    orders: Sequence[Callable[[Buffer], tuple[int, ...]]] = (
+        lambda b: (-b.nbytes, b.birth),
+        lambda b: (-b.nbytes * (ends[id(b)] - b.birth + 1), b.birth),
+        lambda b: (b.birth - ends[id(b)], -b.nbytes),
+        lambda b: (b.birth, -b.nbytes),
+    )
+    for order in orders:
+        slabs, places = _placed(sorted(todo, key=order), alignment, max_slab)
+        if not plan.slabs or sum(slabs) < plan.transient:
+            plan.slabs = slabs
+            for buffer, (number, offset) in places:
+                buffer.slab, buffer.offset = number, offset
+        if plan.transient <= CLOSE * plan.peak:
+            break
+
+
+def _placed(
+    todo: Sequence[Buffer], alignment: int, max_slab: int
+) -> tuple[list[int], list[tuple[Buffer, tuple[int, int]]]]:
+    """The sizes of slabs, and each buffer with its slab and the lowest offset that is free."""
+    slabs: list[_Slab] = []
+    sizes: list[int] = []
+    places = []
     for buffer in todo:
         size = -(-buffer.nbytes // alignment) * alignment
-        if size > max_slab:
-            raise DeviceError(
-                f"a value needs {buffer.nbytes} bytes, more than one allocation of the device may "
-                f"hold ({max_slab}); make the batch or the image smaller"
-            )
-        for number, slab in enumerate([*placed, _Slab(len(todo))]):
+        for number, slab in enumerate([*slabs, _Slab(len(todo))]):
             offset = slab.lowest(buffer, size)
             if offset + size <= max_slab:
-                if number == len(placed):
-                    placed.append(slab)
-                    plan.slabs.append(0)
-                buffer.slab, buffer.offset = number, offset
-                slab.add(buffer, size)
-                plan.slabs[number] = max(plan.slabs[number], offset + size)
+                if number == len(slabs):
+                    slabs.append(slab)
+                    sizes.append(0)
+                places.append((buffer, (number, offset)))
+                slab.add(buffer, offset, size)
+                sizes[number] = max(sizes[number], offset + size)
                 break
+    return sizes, places
 
 
 class _Slab:
@@ -231,10 +258,9 @@ class _Slab:
         self._table = np.empty((4, capacity), np.int64)
         self._count = 0
 
-    def add(self, buffer: Buffer, size: int) -> None:
-        """Put a buffer at its offset."""
-        end = buffer.offset + size
-        self._table[:, self._count] = buffer.birth, buffer.death, buffer.offset, end
+    def add(self, buffer: Buffer, offset: int, size: int) -> None:
+        """Put a buffer at an offset."""
+        self._table[:, self._count] = buffer.birth, buffer.death, offset, offset + size
         self._count += 1
 
     def lowest(self, buffer: Buffer, size: int) -> int:

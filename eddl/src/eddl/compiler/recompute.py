@@ -33,14 +33,16 @@ IN_HALF = 8
 """How many times as much of that it is in half precision: tiles are what that is for."""
 OVERHEAD = 1 << 17
 """What a call costs besides."""
-SHARES = {"fast": 0.025, "low": 0.25}
+SHARES = {"fast": 0.025, "low": 0.2}
 """The share of a step's work that each mode may spend again."""
 SMALL = 1 << 26
 """The bytes up to which "fast" keeps everything."""
 STEP = 0.02
 """The share of the peak that is given up before lives are looked at anew."""
-PATIENCE = 12
-"""Rounds without a lower peak after which the search ends."""
+PATIENCE = 8
+"""Rounds without a lower peak after which the search goes back."""
+RETURNS = 6
+"""How often it goes back to take another way, before it ends."""
 TRIALS = 48
 """Splits that are tried to be left out again at the end."""
 
@@ -137,6 +139,7 @@ class _Search:
         self._costs = [work(call) for call in calls]
         self.work = sum(self._costs)
         self._splits: dict[int, list[int]] = {}
+        self._refused: set[tuple[int, int]] = set()
         self._copies: dict[tuple[int, int], tuple[Value, ...]] = {}
         self._place: dict[Value, tuple[int, int]] = {}
         self._base: list[int] = []
@@ -156,18 +159,28 @@ class _Search:
 
     def descend(self, target: int, limit: float) -> None:
         """Split, from nothing on, until the peak is at most `target` bytes, nothing helps, or the
-        work that is done again exceeds `limit`; then go back to the lowest peak that was seen."""
-        self._splits = {}
-        best, lowest, stale = self._copy(), -1, 0
-        while stale <= PATIENCE:
+        work that is done again exceeds `limit`. Where that has not led to a lower peak for a while,
+        go back to the lowest and take another way; end there."""
+        self._splits, self._refused = {}, set()
+        best, lowest = self._copy(), -1
+        since: list[list[tuple[int, int]]] = []
+        returns = 0
+        while True:
             order = self.order()
-            if self._again(order) > limit:
-                break
             plan = self._lives(order.calls, self.layouts)
-            if lowest < 0 or plan.peak < lowest:
-                best, lowest, stale = self._copy(), plan.peak, 0
-            stale += 1
-            if plan.peak <= target or not self._split(order, plan):
+            dear = self._again(order) > limit
+            if not dear and (lowest < 0 or plan.peak < lowest):
+                best, lowest, since = self._copy(), plan.peak, []
+            if lowest <= target:
+                break
+            picked = [] if dear or len(since) > PATIENCE else self._split(order, plan)
+            if picked:
+                since.append(picked)
+            elif since and returns < RETURNS:
+                self._splits, returns = {i: list(found) for i, found in best.items()}, returns + 1
+                self._refused.update(since[0])
+                since = []
+            else:
                 break
         self._splits = best
 
@@ -256,13 +269,16 @@ class _Search:
                     self.layouts[new] = self.layouts[old]
         return self._copies[index, version]
 
-    def _split(self, order: _Order, plan: Plan) -> bool:
-        """Split the best calls at the peak; whether there was any."""
+    def _split(self, order: _Order, plan: Plan) -> list[tuple[int, int]]:
+        """Split the best calls at the peak; which of them, at what time."""
         peak = _Peak(self, order, plan)
         found = sorted(peak.candidates(), key=lambda one: -one.score)
         wanted, touched = STEP * plan.peak, set[int]()
+        picked = []
         for one in found:
-            if touched.isdisjoint(one.indices):
+            first = one.indices[0], peak.time
+            if first not in self._refused and touched.isdisjoint(one.indices):
+                picked.append(first)
                 for index in one.indices:
                     insort(self._splits.setdefault(index, []), peak.time)
                 touched.update(one.indices)
@@ -270,7 +286,7 @@ class _Search:
                 wanted -= one.freed
             if wanted <= 0:
                 break
-        return bool(found)
+        return picked
 
 
 class _Peak:
