@@ -142,7 +142,9 @@ class Augmentation:
         done = []
         dice: _Dice | None = None
         rng: Any = None
-        for number, operation in self.plan(0, key):
+        planned = self.plan(0, key)
+        apart = len(planned) > 1 and not self.fuses
+        for number, operation in planned:
             chance = operation.chance
             if chance < 1 or operation.draws:
                 dice = dice or _taken()
@@ -154,7 +156,7 @@ class Augmentation:
             record = operation.perform(chain, rng)
             if record is not None:
                 done.append((operation, record))
-            if not self.fuses:
+            if apart:
                 chain.carry_out()
         if dice is not None:
             _SPARE.append(dice)
