@@ -110,6 +110,10 @@ class Augmentation:
             and 0 <= sample < LIMIT
         ):
             key = _checked(seed=seed, epoch=epoch, sample=sample)
+        if isinstance(given, Image) and not more:
+            chain = Chain([given])
+            self._carry_out(chain, key)
+            return chain.images[0]
         if isinstance(given, Sample) and not more:
             return self._turned(given, key)
         images: list[Any] = [given, *more]
@@ -119,11 +123,10 @@ class Augmentation:
                     f"expected ecvl.Image objects or one ecvl.Sample, received "
                     f"{type(image).__name__}"
                 )
+        require_one_grid(images)
         chain = Chain(images)
-        if more:
-            require_one_grid(images)
         self._carry_out(chain, key)
-        return tuple(chain.images) if more else chain.images[0]
+        return tuple(chain.images)
 
     def _turned(self, given: Sample, key: Key) -> Sample:
         chain = Chain([*given.images.values(), *given.labels.values()])

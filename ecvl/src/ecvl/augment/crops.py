@@ -51,7 +51,7 @@ class CutOut(IndexOperation):
                     starts[axis] = -((want[axis] - have[axis]) // 2)
         first, second, third = starts
         stage = (0, 1, third), (1, 1, second), (2, 1, first)
-        return Drawn(stage, {"start": starts[3 - count :]}, want, padded)
+        return Drawn(stage, {"start": starts if count == 3 else starts[1:]}, want, padded)
 
     def _check_size(self) -> None:
         size: Any = getattr(self, "size", None)
