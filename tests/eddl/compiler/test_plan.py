@@ -1,7 +1,5 @@
 """The memory plan: no two living values overlap, ever, and the bound is reached or nearly so."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,45 +12,9 @@ from eddl.errors import EddlError
 from eddl.graph import Graph, Input, Type
 from eddl.ops import apply
 
+from .graphs import overlaps, random_graph
+
 BACKEND = ArrayBackend(threads=1)
-
-
-def overlaps(plan):
-    buffers = {id(b): b for b in plan.buffers.values() if b.outside is None}
-    buffers.update((id(b), b) for b in plan.workspaces.values())
-    return [
-        (a, b)
-        for a, b in itertools.combinations(buffers.values(), 2)
-        if a.slab == b.slab
-        and a.offset < b.offset + b.nbytes
-        and b.offset < a.offset + a.nbytes
-        and a.birth <= b.death
-        and b.birth <= a.death
-    ]
-
-
-def random_graph(seed: int, length: int):
-    r = np.random.default_rng(seed)
-    x = Input(Type("float64", (4, 6)), name="x")
-    values = [x]
-    for _ in range(length):
-        kind = r.integers(0, 6)
-        a, b = (values[i] for i in r.integers(0, len(values), 2))
-        if kind == 0:
-            values.append(a + b)
-        elif kind == 1:
-            values.append(apply("Tanh", a))
-        elif kind == 2:
-            values.append(apply("Softmax", a, axis=1))
-        elif kind == 3:
-            values.append(apply("Reshape", apply("Reshape", a, np.array([6, 4])) * 0.5,
-                                np.array([4, 6])))  # fmt: skip
-        elif kind == 4:
-            turned = apply("Transpose", a, perm=(1, 0))
-            values.append(apply("MatMul", a, apply("MatMul", turned, b)) * 0.1)
-        else:
-            values.append(a * apply("ReduceMean", b, np.array([1])))
-    return x, values
 
 
 @settings(deadline=None, max_examples=40)

@@ -46,3 +46,17 @@ def test_few_products_stay():
     y = apply("MatMul", apply("MatMul", x, w), w)
     graph = Graph([x, w], [y])
     assert join_products(graph) is graph
+
+
+def test_a_value_that_is_added_often_is_no_product():
+    x, w = (Input(Type("float64", (3, 3)), name=name) for name in "xw")
+    y = total = apply("Tanh", x)
+    for _ in range(STEPS):
+        total = total + y
+        total = total + apply("MatMul", apply("Transpose", x, perm=(1, 0)), w)
+    graph = Graph([x, w], [total])
+    arrays = [np.ones(v.type.sizes) for v in graph.inputs]
+    expected, found = (
+        ArrayBackend().evaluate_graph(g, arrays) for g in (graph, join_products(graph))
+    )
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)

@@ -71,3 +71,54 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path, spoil, words):
         model.fit(*data(), epochs=2, checkpoint=path, resume=True)
     for name, array in model.weights().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def header_of(path):
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as file:
+        return json.loads(file.metadata()["eddl"])
+
+
+def test_the_header_names_kernels_and_their_number(tmp_path):
+    path = tmp_path / "state.safetensors"
+    net().fit(*data(), epochs=1, batch_size=16, checkpoint=path)
+    made = header_of(path)["made_with"]
+    assert {"device", "threads", "blas", "instructions", "numpy", "eddl", "machine"} <= set(made)
+    kernels = made["kernels"]
+    assert set(kernels) == {
+        "float32[16, 4], int64[16]", "float32[2, 4], int64[2]", "update",
+    }  # fmt: skip
+    first = kernels["float32[16, 4], int64[16]"]
+    assert any(name.startswith("BatchNormalization: ") for name in first)
+    assert all(count > 0 for count in first.values())
+    again = net()
+    again.fit(*data(), epochs=2, batch_size=16, checkpoint=path, resume=True)
+    assert header_of(path)["made_with"]["kernels"] == kernels
+
+
+@pytest.mark.parametrize("what", ["kernels", "threads"])
+def test_resuming_elsewhere_says_once_that_bits_may_differ(tmp_path, what, monkeypatch):
+    path = tmp_path / "state.safetensors"
+    usual = room.made_with
+
+    def elsewhere(device="cpu"):
+        return {**usual(device), "threads": 77}
+
+    with monkeypatch.context() as patch:
+        if what == "threads":
+            patch.setattr(room, "made_with", elsewhere)
+        else:
+            own = type(net().built()).kernels.fget
+            patch.setattr(
+                type(net().built()), "kernels",
+                property(lambda s: {n: {**k, "Sum: of another machine": 1}
+                                    for n, k in own(s).items()}),
+            )  # fmt: skip
+        net().fit(*data(), epochs=1, batch_size=16, checkpoint=path)
+    words = "of another machine" if what == "kernels" else "'threads': 77"
+    with pytest.warns(RuntimeWarning, match="bits of results may differ") as caught:
+        net().fit(*data(), epochs=3, batch_size=16, checkpoint=path, resume=True)
+    assert len(caught) == 1
+    assert words in str(caught[0].message)
+    assert caught[0].filename == __file__

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import eddl
-from eddl.errors import EddlError
+from eddl import devices
+from eddl.errors import EddlError, GradientError
 from eddl.graph import Graph, State
 from eddl.zoo.table import TABLE
 
@@ -107,3 +108,50 @@ def test_unknown_names_are_told():
         eddl.zoo.get("resnet19")
     with pytest.raises(EddlError, match="depth=19"):
         eddl.zoo.resnet(eddl.Input((3, 64, 64)), 2, depth=19)
+
+
+@pytest.mark.parametrize(("name", "rank"), list(cases()))
+def test_nothing_of_it_falls_back_on_the_host(name, rank):
+    """`build` refuses a network of which the device would leave its work to NumPy."""
+    try:
+        devices.backend("cpu:onednn")
+    except EddlError as error:
+        pytest.skip(str(error))
+    inputs, output = small(name, rank)
+    net = eddl.Model(inputs, output)
+    loss = "categorical_cross_entropy" if output.shape[1:2] == (3,) else "mean_squared_error"
+    net.build(optimizer=eddl.Adam(1e-3), loss=loss, device="cpu:onednn", fallback=False)
+    lines = net.summary().splitlines()
+    told = [line for line in lines if line.startswith(("inference:", "training:", "update:"))]
+    assert len(told) == 3
+    assert all(line.endswith("no fallbacks") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        (name, what)
+        for name in SMALL
+        for what in ("nan in the data", "infinity in the data", "too large a weight")
+        if name not in HEAVY and (name != "lenet" or "data" in what)  # whose tanh bounds all values
+    ],
+)
+def test_a_step_that_is_not_finite_is_refused(name, what):
+    """Whatever lies between, a rectifier or a pool, no value that is not finite gets lost."""
+    inputs, output = small(name, TABLE[name].ranks[-1] if name == "unet3d" else 2)
+    net = eddl.Model(inputs, output)
+    net.build(optimizer=eddl.Adam(1e-3), loss="mean_squared_error", nonfinite="raise")
+    r = np.random.default_rng(0)
+    data = [r.standard_normal((2, *x.shape[1:])).astype("float32") for x in inputs]
+    goal = r.standard_normal((2, *output.shape[1:])).astype("float32")
+    net.train_batch(data[0] if len(data) == 1 else data, goal)
+    if what == "too large a weight":
+        first = next(n for n, w in net.weights().items() if w.ndim > 1)
+        net.set_weights({first: np.full_like(net.weights()[first], 1e38)})
+    else:
+        data[0].reshape(-1)[data[0].size // 2] = np.nan if "nan" in what else np.inf
+    before = net.weights()
+    with pytest.raises(GradientError, match="not finite"):
+        net.train_batch(data[0] if len(data) == 1 else data, goal)
+    for key, array in net.weights().items():
+        np.testing.assert_array_equal(array, before[key])

@@ -58,10 +58,13 @@ class _Walk:
         self.calls.append(Call(call.nodes, call.offer, inputs, call.outputs))
 
     def lying(self, value: Value, layout: Layout) -> Value:
-        """The value in a layout: itself, or its copy."""
+        """The value in a layout: itself, or its copy. Between a layout that a backend alone knows
+        and any other the way is by `PLAIN`."""
         have = self.layouts.get(value, PLAIN)
         if have == layout:
             return value
+        if PLAIN not in (have, layout) and (have.detail or layout.detail):
+            return self.lying(self.lying(value, PLAIN), layout)
         copy = self._copies.get((value, layout))
         if copy is None:
             node = make_node("Identity", value)

@@ -15,7 +15,7 @@ import numpy as np
 
 from eddl.errors import GradientError
 from eddl.graph import Constant, Graph, Node, Value
-from eddl.ops.table import PRIVATE, apply, copy_node, entry
+from eddl.ops.table import PRIVATE, apply, copy_node, entry, find, make_node
 
 
 def differentiate(graph: Graph) -> Graph:
@@ -71,8 +71,8 @@ def _step(
         if flowing[0] is None and not operator.any_output:
             raise GradientError(_why(node, ends, "only its first output can be differentiated"))
         return operator.gradient(node, *flowing)
-    if operator.body is not None:
-        outputs = operator.body(node)
+    outputs = written_out(node)
+    if outputs is not None:
         seeds = {o: g for o, g in zip(outputs, flowing, strict=False) if g is not None}
         inputs = list(dict.fromkeys(value for value in node.inputs if value is not None))
         found = dict(zip(inputs, pull_back(seeds, inputs, apart=True), strict=True))
@@ -82,6 +82,21 @@ def _step(
             for index, value in enumerate(node.inputs)
         ]
     raise GradientError(_why(node, ends, "the operator has no gradient"))
+
+
+def written_out(node: Node) -> Sequence[Value] | None:
+    """A node's outputs in other operators, by its body; `None` where it has none."""
+    operator = entry(node)
+    if not operator.gradient_of:
+        return None if operator.body is None else operator.body(node)
+    forward = find(operator.gradient_of)
+    flows = node.inputs[len(operator.inputs) - forward.outputs :]
+    inner = make_node(forward.name, *node.inputs[: len(forward.inputs)], **node.attributes)
+    xs = [value for value in inner.inputs if value is not None and _flows(value)]
+    assert forward.body is not None
+    ends = zip(forward.body(inner), flows, strict=False)
+    found = pull_back({y: flow for y, flow in ends if flow is not None}, xs, apart=True)
+    return [_filled(x, 0.0) if g is None else g for x, g in zip(xs, found, strict=True)]
 
 
 def _why(node: Node, ends: Iterable[Value], reason: str) -> str:

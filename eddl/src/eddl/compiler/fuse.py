@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 
 from eddl.graph import Graph, Node, Value
+from eddl.ops.bits import floating
 from eddl.ops.table import PRIVATE, copy_node, entry, make_node
 
 LONGEST = 400
@@ -90,7 +91,7 @@ def _elementwise(node: Node) -> bool:
         return False
     types = [v.dtype for v in (*node.inputs, *node.outputs[:1]) if v is not None]
     floats = {dtype for dtype in types if dtype.kind != "b"}
-    return len(floats) <= 1 and all(dtype.kind in "fb" for dtype in types)
+    return len(floats) <= 1 and all(dtype.kind == "b" or floating(dtype) for dtype in types)
 
 
 def _fits(producer: Node | None, reader: Node) -> bool:
@@ -99,7 +100,7 @@ def _fits(producer: Node | None, reader: Node) -> bool:
         return False
     same = producer.outputs[0].shape == reader.outputs[0].shape
     kinds = {v.dtype for n in (producer, reader) for v in (*n.inputs, *n.outputs[:1])
-             if v is not None and v.dtype.kind == "f"}  # fmt: skip
+             if v is not None and v.dtype.kind != "b"}  # fmt: skip
     return same and len(kinds) <= 1
 
 

@@ -9,6 +9,7 @@ life. Buffers of inputs, constants and states lie outside the slabs and are neve
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -44,9 +45,11 @@ class Plan:
     workspaces: dict[int, Buffer] = field(default_factory=dict)
     slabs: list[int] = field(default_factory=list)
     kept: int = 0
-    """The bytes of what is computed before the first run and kept."""
+    """The bytes of what is computed before the first run and kept, and of copies of inputs."""
     peak: int = 0
     """The most bytes alive at once: no plan of these calls can need less."""
+    again: float = 0.0
+    """The share of the work that is done again, to save memory."""
 
     @property
     def transient(self) -> int:
@@ -56,6 +59,19 @@ class Plan:
     def layout(self, value: Value) -> Layout:
         """How a value lies."""
         return self.layouts.get(value, PLAIN)
+
+    def alive(self) -> list[int]:
+        """The bytes alive during each call."""
+        changes = [0] * (len(self.calls) + 1)
+        for buffer in self.inside():
+            changes[buffer.birth] += buffer.nbytes
+            changes[min(buffer.death + 1, len(self.calls))] -= buffer.nbytes
+        return list(itertools.accumulate(changes[:-1]))
+
+    def inside(self) -> list[Buffer]:
+        """The buffers that lie in the slabs."""
+        found = {id(b): b for b in self.buffers.values() if b.outside is None}
+        return [*found.values(), *self.workspaces.values()]
 
 
 def plan_memory(
@@ -75,17 +91,33 @@ def plan_memory(
     to outside values (parts of an arena) into whose memory they are to be written; where that is
     impossible the program copies at its end.
     """
+    plan = lives(graph, calls, layouts=layouts, kept=kept, bound=bound)
+    _place(plan, alignment, max_slab)
+    return plan
+
+
+def lives(
+    graph: Graph,
+    calls: Sequence[Call],
+    *,
+    layouts: Mapping[Value, Layout] | None = None,
+    kept: Sequence[Value] = (),
+    bound: Mapping[Value, Value] | None = None,
+) -> Plan:
+    """The plan without places: the buffers, their lives and the peak."""
     plan = Plan(calls, layouts or {})
     plan.kept = sum(plan.layout(value).size(value.type) for value in kept)
     _assign(plan, graph, kept)
     _merge(plan, graph, dict(bound or {}))
-    _place(plan, alignment, max_slab)
+    plan.peak = max(plan.alive(), default=0)
     return plan
 
 
 def _assign(plan: Plan, graph: Graph, kept: Sequence[Value]) -> None:
     """A buffer a value, shared by views, with its life."""
     buffers = plan.buffers
+    ends = (*graph.outputs, *graph.updates.values())
+    used = {value for call in plan.calls for value in call.inputs} | {*ends}
     for leaf in (*graph.leaves, *kept):
         nbytes = plan.layout(leaf).size(leaf.type)
         buffers[leaf] = Buffer(nbytes, -1, FOREVER, outside=leaf)
@@ -96,14 +128,15 @@ def _assign(plan: Plan, graph: Graph, kept: Sequence[Value]) -> None:
             if source is not None:
                 buffers[value] = buffers[source]
             else:
-                nbytes = plan.layout(value).size(value.type)
+                left_out = position in call.offer.optional and value not in used
+                nbytes = 0 if left_out else plan.layout(value).size(value.type)
                 buffers[value] = Buffer(nbytes, index, index)
         for read in call.inputs:
             if read is not None:
                 buffers[read].death = max(buffers[read].death, index)
         if call.offer.workspace:
             plan.workspaces[index] = Buffer(call.offer.workspace, index, index)
-    for value in (*graph.outputs, *graph.updates.values()):
+    for value in ends:
         buffers[value].death = FOREVER
 
 
@@ -113,7 +146,11 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
     members: dict[int, list[Value]] = {}
     for value, buffer in buffers.items():
         members.setdefault(id(buffer), []).append(value)
-    last_read = {state: _last_read(plan, state) for state in graph.updates}
+    last_read: dict[int, int] = {}
+    for index, call in enumerate(plan.calls):
+        for read in call.inputs:
+            if read is not None:
+                last_read[id(buffers[read])] = index  # by any view of it
 
     def replace(old: Buffer, new: Buffer) -> None:
         for value in members.pop(id(old)):
@@ -137,9 +174,8 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
             for i in call.offer.overwrites.get(position, ())
         )
         once = sum(read is state for read in call.inputs) <= 1
-        if last_read[state] < old.birth or (
-            last_read[state] == old.birth and overwritable and once
-        ):
+        last = last_read.get(id(buffers[state]), -1)
+        if last < old.birth or (last == old.birth and overwritable and once):
             replace(old, buffers[state])
     for index, call in enumerate(plan.calls):
         for position, choices in call.offer.overwrites.items():
@@ -164,23 +200,10 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
                     break
 
 
-def _last_read(plan: Plan, state: Value) -> int:
-    """The last call that reads a state's memory, by any view of it."""
-    buffer = plan.buffers[state]
-    reads = [
-        index
-        for index, call in enumerate(plan.calls)
-        if any(v is not None and plan.buffers[v] is buffer for v in call.inputs)
-    ]
-    return max(reads, default=-1)
-
-
 def _place(plan: Plan, alignment: int, max_slab: int) -> None:
     """Greedy by size: Pisarchyk and Lee 2020, "Efficient memory management for deep neural net
     inference", with several slabs."""
-    inside = {id(b): b for b in plan.buffers.values() if b.outside is None}
-    inside.update((id(b), b) for b in plan.workspaces.values())
-    todo = sorted(inside.values(), key=lambda b: (-b.nbytes, b.birth))
+    todo = sorted(plan.inside(), key=lambda b: (-b.nbytes, b.birth))
     placed: list[_Slab] = []
     for buffer in todo:
         size = -(-buffer.nbytes // alignment) * alignment
@@ -199,15 +222,6 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
                 slab.add(buffer, size)
                 plan.slabs[number] = max(plan.slabs[number], offset + size)
                 break
-    events: dict[int, int] = {}
-    for buffer in todo:
-        events[buffer.birth] = events.get(buffer.birth, 0) + buffer.nbytes
-        after = min(buffer.death, len(plan.calls)) + 1
-        events[after] = events.get(after, 0) - buffer.nbytes
-    alive = 0
-    for _, change in sorted(events.items()):
-        alive += change
-        plan.peak = max(plan.peak, alive)
 
 
 class _Slab:

@@ -5,7 +5,8 @@ product reads them they are rounded. An entry of the table that states `float32`
 softmax, reductions, losses), an elementwise operator whose results a half cannot hold, and every
 operator that is not known to bear it compute in float32; what normalizes a half gives a half, so
 that little is stored in float32. Operators between follow the values they read: half if one of them
-is, float32 as soon as one is that; parameters and constants have no say.
+is, float32 as soon as one is that; parameters and constants have no say. The backend has the last
+word: what it does not do well in half computes in float32.
 """
 
 from __future__ import annotations
@@ -15,32 +16,48 @@ from typing import Any
 
 import numpy as np
 
+from eddl.compiler.protocol import Backend
 from eddl.graph import Constant, Graph, Node, State, Value
 from eddl.ops.table import apply, copy_node, entry
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "ConvWeightGrad", "MatMul", "Gemm"})
 """What half precision is for."""
 
+SUMS = frozenset({"ConvWeightGrad"})
+"""Products over the whole batch, whose results go on in float32."""
+
 NORMS = frozenset(
     f"{name}{end}"
     for name in ("BatchNormalization", "BatchNormalizationRelu", "InstanceNormalization",
-                 "GroupNormalization", "LayerNormalization")
+                 "GroupNormalization", "LayerNormalization", "PRelu")
     for end in ("", "Grad")
 )  # fmt: skip
 """Operators whose first result is of the kind of their first input."""
+
+DATA = {
+    "BatchNormalization": (0,),
+    "BatchNormalizationRelu": (0,),
+    "BatchNormalizationGrad": (0, 4),
+    "BatchNormalizationReluGrad": (0, 4),
+    "Conv": (0, 1),
+    "ConvTranspose": (0, 1),
+}
+"""The inputs that are halved of operators that take others in float32: statistics and vectors."""
 
 STEEP = frozenset({"Exp", "Log", "Pow", "Reciprocal", "Softplus", "Sinh", "Cosh", "Tan", "Acos",
                    "Acosh", "Asin", "Atanh", "Sqrt"})  # fmt: skip
 """Elementwise operators whose results or slopes leave the range of a half."""
 
 MOVING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Slice",
-                    "SliceGrad", "Expand", "Gather", "Pad", "MaxPool", "MaxPoolGrad", "Split",
-                    "Tile", "DepthToSpace", "SpaceToDepth", "Identity",
-                    "RandomDropout"})  # fmt: skip
-"""Operators that choose and move elements, or scale them by a mask."""
+                    "SliceGrad", "Expand", "Gather", "Pad", "Split", "Tile", "DepthToSpace",
+                    "SpaceToDepth", "Identity"})  # fmt: skip
+"""Operators that move elements."""
+
+CHOOSING = frozenset({"MaxPool", "MaxPoolGrad", "RandomDropout"})
+"""Operators that choose elements, or scale them by a mask."""
 
 
-def lower_precision(graph: Graph, dtype: np.dtype[Any]) -> Graph:
+def lower_precision(graph: Graph, dtype: np.dtype[Any], backend: Backend) -> Graph:
     """Compute in `dtype` what bears it; types are static, and gradients are nodes already."""
     wide = np.dtype(np.float32)
     moved = set(graph.updates)  # states that a run adds to are no parameters
@@ -50,20 +67,28 @@ def lower_precision(graph: Graph, dtype: np.dtype[Any]) -> Graph:
         if value.dtype == target or value.dtype not in (wide, dtype):
             return value
         if (value, target) not in rounded:
-            rounded[value, target] = (
-                Constant(value.data.astype(target))
-                if isinstance(value, Constant)
-                else apply("Cast", value, to=target)
-            )
+            rounded[value, target] = converted(value, target)
         return rounded[value, target]
 
-    def chosen(node: Node, inputs: Sequence[Value | None]) -> np.dtype[Any]:
+    def converted(value: Value, target: np.dtype[Any]) -> Value:
+        if isinstance(value, Constant):
+            return Constant(value.data.astype(target))
+        node = value.node
+        if node is not None and node.op == "Transpose" and node.inputs[0] is not None:
+            inner = cast(node.inputs[0], target)  # products take Transposes in, but no Casts
+            return copy_node(node, [inner])[0]
+        return apply("Cast", value, to=target)
+
+    def wanted(node: Node, inputs: Sequence[Value | None]) -> bool:
+        """Whether a node is to compute in half, if the backend does."""
         if node.op in PRODUCTS:
-            return dtype
+            return True
+        if node.op in NORMS:
+            return inputs[0] is not None and inputs[0].dtype == dtype
         operator = entry(node)
-        follows = operator.formula is not None or node.op in MOVING
+        follows = operator.formula is not None or node.op in MOVING | CHOOSING
         if operator.float32 or node.op in STEEP or not follows:
-            return wide
+            return False
         heard = {
             value.dtype
             for value in inputs
@@ -71,22 +96,34 @@ def lower_precision(graph: Graph, dtype: np.dtype[Any]) -> Graph:
             and not isinstance(value, Constant)
             and not (isinstance(value, State) and value not in moved)
         }
-        return dtype if dtype in heard and wide not in heard else wide
+        return dtype in heard and wide not in heard
+
+    def computed(
+        node: Node, inputs: Sequence[Value | None], halved: Sequence[int]
+    ) -> Sequence[Value]:
+        """The node with some inputs in half and the others in float32."""
+        fixed = () if node.op == "Pad" else entry(node).constant_inputs
+        return copy_node(
+            node,
+            [
+                value
+                if value is None or index in fixed
+                else cast(value, dtype if index in halved else wide)
+                for index, value in enumerate(inputs)
+            ],
+        )
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
         if node.op == "Cast":
             return copy_node(node, inputs)
-        target = chosen(node, inputs)
-        fixed = () if node.op == "Pad" else entry(node).constant_inputs
-        outputs = copy_node(
-            node,
-            [
-                value if value is None or index in fixed else cast(value, target)
-                for index, value in enumerate(inputs)
-            ],
-        )
-        first = inputs[0] if inputs else None
-        if node.op in NORMS and first is not None and first.dtype == dtype:
+        want = wanted(node, inputs)
+        if want:
+            outputs = computed(node, inputs, DATA.get(node.op, range(len(inputs))))
+            made = outputs[0].node
+            if made is not None and backend.halves(made):
+                return [cast(outputs[0], wide)] if node.op in SUMS else outputs
+        outputs = computed(node, inputs, ())
+        if want and node.op in NORMS:
             return [cast(outputs[0], dtype), *outputs[1:]]
         return outputs
 

@@ -28,6 +28,16 @@ def last_written() -> int:
     return _last
 
 
+def resting(graph: Graph) -> set[Value]:
+    """The values that depend on states and constants alone."""
+    known: set[Value] = {v for v in graph.leaves if isinstance(v, (Constant, State))}
+    for node in graph.nodes:
+        inputs = [v for v in node.inputs if v is not None]
+        if inputs and all(v in known for v in inputs):
+            known.update(node.outputs)
+    return known
+
+
 def separate(graph: Graph, calls: Sequence[Call]) -> tuple[list[Call], list[Call], list[Value]]:
     """The calls that are made beforehand, those of each run, and what the former make for the
     latter. For graphs that only infer: what trains writes states in every run."""

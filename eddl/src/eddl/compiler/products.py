@@ -54,8 +54,10 @@ def join_products(graph: Graph) -> Graph:
         for term in sums[node]:
             key = (_kind(term) if alone(term) else None) or term
             groups.setdefault(key, []).append(mapping.get(term, term))
+        many = [key for key, terms in groups.items()
+                if not isinstance(key, Value) and len(terms) >= FEWEST]  # fmt: skip
         parts = [p for key, terms in groups.items()
-                 for p in (_joined(terms) if len(terms) >= FEWEST else terms)]  # fmt: skip
+                 for p in (_joined(terms) if key in many else terms)]  # fmt: skip
         total = parts[0]
         for part in parts[1:]:
             total = total + part

@@ -1,26 +1,31 @@
 """A program: calls bound to planned memory, run as often as wanted.
 
 Everything but the calls that read the caller's arrays is bound once; those are bound at each run to
-the arrays as they are, so that nothing is copied on the way in. Outputs are copied out: results own
-their memory, and no address of a slab leaves this room. Programs that share a `Slabs` run one at a
-time and overwrite each other's transient values.
+the arrays as they are, so that nothing large is copied on the way in. Outputs are copied out:
+results own their memory, and no address of a slab leaves this room. Programs that share a `Slabs`
+run one at a time and overwrite each other's transient values.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from eddl.compiler.fallback import Fallback, Shares, evaluated, shares
 from eddl.compiler.plan import FOREVER, Plan
 from eddl.compiler.prepare import last_written, written
 from eddl.compiler.protocol import Backend, Call, Thunk
 from eddl.errors import ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
+
+COPIED = 1 << 16
+"""Bytes up to which an input is copied: that takes less than to bind the calls that read it."""
 
 
 class Slabs:
@@ -66,6 +71,7 @@ class Program:
         bound: Mapping[Value, Value],
         before: Sequence[Call] = (),
         kept: Sequence[Value] = (),
+        inlined: Sequence[Fallback] = (),
         poison: bool = False,
     ) -> None:
         self.graph = graph
@@ -84,10 +90,25 @@ class Program:
             elif isinstance(leaf, State) and leaf not in self._arrays:
                 raise StateError(f"the state {leaf.name} has no memory: place it first")
         self._before = before
+        self._inlined = inlined
         self._prepared = -1
-        for value in kept:
+        small = [value for value in graph.inputs if value.type.nbytes <= COPIED]
+        for value in (*kept, *small):
             self._arrays[value] = self._fresh(value)
+        plan.kept += sum(value.type.nbytes for value in small)
         self._read = self._used()
+
+    @property
+    def shares(self) -> Shares:
+        """How many calls of a run the device and the host make, and the fallbacks among them."""
+        return shares(self.plan.calls, self._inlined)
+
+    @property
+    def kernels(self) -> dict[str, int]:
+        """How often each kernel computes which operators."""
+        calls = (call for call in (*self._before, *self.plan.calls) if not call.offer.views)
+        names = (f"{'+'.join(n.op for n in call.nodes)}: {call.offer.kernel}" for call in calls)
+        return dict(sorted(Counter(names).items()))
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]] = ()) -> list[np.ndarray[Any, Any]]:
         """Run on host arrays that fit the graph's inputs; they are borrowed for the call only."""
@@ -107,16 +128,18 @@ class Program:
     def _run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         self._prepare()
         self._bind()
-        given = {
-            value: self.backend.from_host(array)
-            for value, array in zip(self.graph.inputs, inputs, strict=True)
-        }
+        given: dict[Value, Any] = {}
+        for value, array in zip(self.graph.inputs, inputs, strict=True):
+            if value in self._arrays:
+                self.backend.copy(self.backend.from_host(array), self._arrays[value])
+            else:
+                given[value] = self.backend.from_host(array)
         calls = list(self._thunks)
         for index in self._late:
             calls[index] = self._thunk(index, self.plan.calls[index], given)
         if self._poison:
             calls = self._with_poison(calls)
-        self.backend.run([*calls, *self._copies(given)])
+        self.backend.run([*calls, *(self._copies(given) if self._moves is None else self._moves)])
         if self.graph.updates:
             written()
         results = []
@@ -124,7 +147,8 @@ class Program:
             if value in self._bound_to:
                 continue
             host = np.empty(value.type.sizes, value.dtype)
-            self.backend.to_host(self._array(value, given), host)
+            found = self._ends.get(value)
+            self.backend.to_host(self._array(value, given) if found is None else found, host)
             results.append(host)
         return results
 
@@ -170,16 +194,22 @@ class Program:
         self._slabs.reserve(self.plan.slabs)
         if self._version == self._slabs.version:
             return
-        from_caller = {id(self.plan.buffers[value]) for value in self.graph.inputs}
+        borrowed = {
+            id(self.plan.buffers[value]) for value in self.graph.inputs if value not in self._arrays
+        }
+
+        def late_one(values: Iterable[Value | None]) -> bool:
+            return any(v is not None and id(self.plan.buffers[v]) in borrowed for v in values)
+
         self._late = [
             index
             for index, call in enumerate(self.plan.calls)
-            if any(
-                v is not None and id(self.plan.buffers[v]) in from_caller
-                for v in (*call.inputs, *call.outputs)
-            )
+            if late_one((*call.inputs, *call.outputs)) and not call.offer.views
         ]
         late = set(self._late)
+        self._ends = {v: self._array(v, {}) for v in self.graph.outputs if not late_one([v])}
+        moved = (*self.graph.updates.values(), *self._bound_to)
+        self._moves = None if late_one(moved) else self._copies({})
         self._thunks: list[Thunk] = [
             _nothing if index in late else self._thunk(index, call, {})
             for index, call in enumerate(self.plan.calls)
@@ -252,11 +282,16 @@ class Evaluation:
 
     def __init__(self, graph: Graph, backend: Backend) -> None:
         self.graph = graph
-        self._backend = backend
+        self.backend = backend
+
+    @property
+    def shares(self) -> Shares:
+        """All nodes are the host's, unless the device is."""
+        return evaluated(self.graph, self.backend)
 
     def run(self, inputs: Sequence[Any] = ()) -> list[Any]:
         """The graph's outputs: arrays, or lists for sequences."""
-        found = self._backend.evaluate_graph(self.graph, inputs)
+        found = self.backend.evaluate_graph(self.graph, inputs)
         return [np.array(x) if isinstance(x, np.ndarray) else x for x in found]
 
 

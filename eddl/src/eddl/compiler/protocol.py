@@ -74,6 +74,8 @@ class Offer:
     to the inputs whose memory it may be written to, best first. `views` maps an output to the input
     whose memory it simply is. `optional` outputs may be left out when nobody reads them.
     `arrangements` are the layouts to choose from; without any, all values are `PLAIN`.
+    `host` is `None` for a kernel of the device itself; for one of the host that stands in for it,
+    the reason, which is empty where that is as it should be (`eddl.compiler.fallback`).
     """
 
     kernel: str
@@ -83,6 +85,7 @@ class Offer:
     views: Mapping[int, int] = field(default_factory=dict)
     optional: frozenset[int] = frozenset()
     arrangements: Sequence[Arrangement] = ()
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,14 @@ class Backend(Protocol):
     max_slab: int
     accumulates: bool
     """Whether its convolutions can add to what is there."""
-    precisions: tuple[str, ...]
+    evaluates: bool
+    """Whether `evaluate` computes on the device itself."""
+
+    def why_not(self, precision: str) -> str:
+        """Why products are not computed in a precision here; nothing where they are."""
+
+    def halves(self, node: Node) -> bool:
+        """Whether a node whose data are in half precision is computed well."""
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """The patterns that may begin at a node, longest first."""

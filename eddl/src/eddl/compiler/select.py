@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eddl.compiler.differentiate import written_out
 from eddl.compiler.protocol import Backend, Call, Pattern
 from eddl.errors import DeviceError
 from eddl.graph import Graph, Node, Value
-from eddl.ops.table import copy_node, entry
+from eddl.ops.table import copy_node
 
 
 def lower(graph: Graph, backend: Backend) -> Graph:
@@ -21,15 +22,15 @@ def lower(graph: Graph, backend: Backend) -> Graph:
             made = outputs[0].node
             if made is None or backend.patterns(made):
                 return outputs
-            body = entry(made).body
-            if body is None:
+            written = written_out(made)
+            if written is None:
                 raise DeviceError(
                     f"{made.label.given or made.op}: the {backend.name} backend has no kernel for "
                     f"{made.op} of {[v.type if v else None for v in made.inputs]}, and the "
                     "operator has no body in others"
                 )
             changed = True
-            return body(made)
+            return written
 
         graph = graph.transform(rewrite)
         if not changed:

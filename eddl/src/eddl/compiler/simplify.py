@@ -38,6 +38,8 @@ def simplify(graph: Graph) -> Graph:
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
         inputs = tuple(map(canonical, inputs))
+        if (node.domain, node.op, len(inputs)) == ("", "Sum", 2):
+            node = Node("Add", inputs, [node.outputs[0].type], {}, label=node.label)
         same = _neutral(node, inputs)
         if same is not None:
             return [same]

@@ -12,7 +12,7 @@ import numpy as np
 
 from eddl.graph import Graph, Node, Value
 from eddl.ops.convolution import windows_of
-from eddl.ops.table import apply, copy_node, integers
+from eddl.ops.table import apply, copy_node, integers, make_node
 
 FEWEST = 8
 """Channels below which a part is not worth a convolution of its own."""
@@ -23,12 +23,12 @@ def split(graph: Graph) -> Graph:
     readers = graph.consumers()
     ends = {*graph.outputs, *graph.updates.values()}
 
-    def parts(node: Node) -> tuple[Value, ...] | None:
+    def splits(node: Node) -> bool:
         joined = node.inputs[0] if (node.domain, node.op) == ("", "Conv") else None
         maker = None if joined is None else joined.node
         if joined is None or maker is None or (maker.domain, maker.op) != ("", "Concat"):
-            return None
-        fits = (
+            return False
+        return (
             node.attributes["group"] == 1
             and maker.attributes["axis"] % joined.rank == 1
             and joined.dtype == np.float32
@@ -36,24 +36,21 @@ def split(graph: Graph) -> Graph:
             and joined not in ends
             and all(v is not None and v.type.sizes[1] >= FEWEST for v in maker.inputs)
         )
-        return tuple(v for v in maker.inputs if v is not None) if fits else None
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
-        if parts(node) is None:
+        if not splits(node):
             return copy_node(node, inputs)
         joined, weights, *bias = inputs
         assert joined is not None and joined.node is not None and weights is not None
         windows = windows_of(node).attributes()
+        parts = [part for part in joined.node.inputs if part is not None]
+        sizes = [part.type.sizes[1] for part in parts]
+        pieces = make_node("Split", weights, integers(sizes), axis=1).outputs
         total: Value | None = None
-        start = 0
-        for part in joined.node.inputs:
-            assert part is not None
-            stop = start + part.type.sizes[1]
-            mine = apply("Slice", weights, integers([start]), integers([stop]), integers([1]))
-            made = apply("Conv", part, mine, *(bias if total is None else []),
+        for part, piece in zip(parts, pieces, strict=True):
+            made = apply("Conv", part, piece, *(bias if total is None else []),
                          label=node.label, **windows)  # fmt: skip
             total = made if total is None else apply("Add", made, total)
-            start = stop
         assert total is not None
         return [total]
 
@@ -72,7 +69,8 @@ def sums(graph: Graph) -> frozenset[Node]:
         and any(
             v is not None
             and v.node is not None
-            and (v.node.domain, v.node.op) == ("", "Conv")
+            and v.node.domain == ""
+            and v.node.op in ("Conv", "ConvTranspose")
             and len(readers[v]) == 1
             and v not in ends
             for v in node.inputs

@@ -142,7 +142,8 @@ def _recurrent(
         raise AttributeValueError(f"{layer}: received lengths and a mask, expected one of them")
     features, gates, label = size_of(x, 2, layer), GATES[layer], Label(layer, name)
     directions = 2 if bidirectional else 1
-    states = _states(initial_state, 2 if layer == "lstm" else 1, units, directions, layer)
+    count = 2 if layer == "lstm" else 1
+    states = _states(initial_state, count, units, directions, layer)
     compact = None if mask is None else _compact(x, mask, layer)
     if compact is not None:
         x, lengths = compact.x, compact.lengths
@@ -177,7 +178,7 @@ def _recurrent(
         direction="bidirectional" if bidirectional else "reverse" if reverse else "forward",
         **attributes,
     )
-    final = [_together(state, units, directions) for state in node.outputs[1:]]
+    final = [_together(state, units, directions) for state in node.outputs[1 : 1 + count]]
     if not return_sequences:
         y = final[0]
     elif directions == 1:

@@ -31,6 +31,7 @@ from eddl.ops import (
     resize,
     sampling,
     signal,
+    standardization,
     text,
     tiling,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "resize",
     "sampling",
     "signal",
+    "standardization",
     "text",
     "tiling",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from eddl.graph import Node, Type, Value
 from eddl.ops.elementwise import elementwise, same_dtype, unary
 from eddl.ops.shapes import broadcast, sum_to
-from eddl.ops.table import Call, Gradients, apply
+from eddl.ops.table import PRIVATE, Call, Gradients, Operator, apply, make_node, register
 
 
 def _where(condition: str, x: Value, bound: float, yes: Value, no: Value | float) -> Value:
@@ -112,13 +113,24 @@ def _prelu(call: Call) -> list[Type]:
 
 
 def _prelu_gradient(node: Node, g: Value) -> Gradients:
-    x, slope = node.inputs
-    assert x is not None and slope is not None
+    return make_node("PReluGrad", *node.inputs, g, domain=PRIVATE).outputs
+
+
+def _prelu_grad(call: Call) -> list[Type]:
+    if call.type(2) != call.type(0):
+        raise call.fail("a gradient of X's type")
+    _prelu(call)
+    return [call.type(0), call.type(1)]
+
+
+def _prelu_grad_body(node: Node) -> Sequence[Value]:
+    x, slope, g = node.inputs
+    assert x is not None and slope is not None and g is not None
     negative = apply("Less", x, 0.0)
-    return (
+    return [
         apply("Where", negative, g * slope, g),
         sum_to(apply("Where", negative, g * x, 0.0), slope),
-    )
+    ]
 
 
 elementwise("Relu", "X", "maximum(X, 0)",
@@ -130,6 +142,16 @@ elementwise("LeakyRelu", "X", "where(X > 0, X, alpha * X)",
             since=6, attributes={"alpha": 0.01})  # fmt: skip
 elementwise("PRelu", "X slope", "where(X < 0, slope * X, X)", _prelu_gradient, rule=_prelu,
             since=9)  # fmt: skip
+register(
+    Operator(
+        name="PReluGrad",
+        domain=PRIVATE,
+        inputs=("X", "slope", "dY"),
+        outputs=2,
+        infer=_prelu_grad,
+        body=_prelu_grad_body,
+    )
+)
 elementwise("Softplus", "X", "maximum(X, 0) + log1p(exp(-abs(X)))",
             unary(lambda x, y: apply("Sigmoid", x)))  # fmt: skip
 elementwise("Softsign", "input", "input / (1 + abs(input))", unary(_softsign_slope))

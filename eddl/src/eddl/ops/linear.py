@@ -1,8 +1,9 @@
-"""Matrix products."""
+"""Matrix products; `Product` reads its operands turned, as a pass of the compiler makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,14 +38,39 @@ def _matmul_gradient(node: Node, g: Value) -> Gradients:
     rows, columns = left.type.sizes[-2], right.type.sizes[-1]
     batch = g.type.sizes[: g.rank - (a.rank > 1) - (b.rank > 1)]
     g = apply("Reshape", g, integers([*batch, rows, columns]))
-    return (
-        _shaped(sum_to(apply("MatMul", g, _turned(right)), left), a),
-        _shaped(sum_to(apply("MatMul", _turned(left), g), right), b),
-    )
+    da = _shaped(sum_to(apply("MatMul", g, _turned(right)), left), a)
+    if left.rank > 2 and right.type.count == right.type.sizes[-2] * columns:
+        # One matrix for all: the sum over the batch is one product, and its terms are never held.
+        left, g = (apply("Reshape", x, integers([-1, x.type.sizes[-1]])) for x in (left, g))
+        return (da, _shaped(apply("MatMul", _turned(left), g), b))
+    return (da, _shaped(sum_to(apply("MatMul", _turned(left), g), right), b))
 
 
 def _shaped(value: Value, like: Value) -> Value:
     return apply("Reshape", value, integers(like.type.sizes))
+
+
+def _product(call: Call) -> list[Type]:
+    turned = [
+        t if t is None or not call.attributes[key] or t.rank < 2
+        else t.with_shape([*t.shape[:-2], t.shape[-1], t.shape[-2]])
+        for t, key in zip(call.types, ("transA", "transB"), strict=True)
+    ]  # fmt: skip
+    if any(t is not None and t.rank < 2 for t in turned):
+        raise call.fail("matrices or stacks of them")
+    return _matmul(replace(call, types=tuple(turned)))
+
+
+def _product_body(node: Node) -> Sequence[Value]:
+    a, b = node.inputs
+    assert a is not None and b is not None
+    return [
+        apply(
+            "MatMul",
+            _turned(a) if node.attributes["transA"] else a,
+            _turned(b) if node.attributes["transB"] else b,
+        )
+    ]
 
 
 def _det_gradient(node: Node, g: Value) -> Gradients:
@@ -137,6 +163,16 @@ register(
 )
 register(
     Operator(name="MatMul", inputs=("A", "B"), infer=_matmul, gradient=_matmul_gradient, since=9)
+)
+register(
+    Operator(
+        name="Product",
+        domain=PRIVATE,
+        inputs=("A", "B"),
+        infer=_product,
+        body=_product_body,
+        attributes={"transA": 0, "transB": 0, "kept": 0},
+    )
 )
 register(
     Operator(

@@ -1,4 +1,4 @@
-"""Normalizations: over the batch, over layers, groups and instances, and over near channels.
+"""Normalizations over the batch and over near channels.
 
 Statistics are computed in float32 at least.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from eddl.errors import AttributeValueError
 from eddl.graph import Node, Type, Value
-from eddl.ops.shapes import positive_axis, same
+from eddl.ops.shapes import same
 from eddl.ops.table import PRIVATE, REQUIRED, Call, Gradients, Operator, apply, integers, register
 
 
@@ -28,7 +28,8 @@ def _batch_norm(call: Call) -> list[Type]:
     return [x, *(call.type(i).with_shape([count]) for i in (3, 4, 1, 1))]
 
 
-def _channelwise(vector: Value, rank: int) -> Value:
+def channelwise(vector: Value, rank: int) -> Value:
+    """A number a channel, as it stands beside values of a rank."""
     return apply("Reshape", vector, integers([1, -1, *[1] * (rank - 2)]))
 
 
@@ -78,12 +79,10 @@ def with_statistics(node: Node, own: Gradients, flows: Sequence[Value | None]) -
     )
     dx = own[0]
     if to_mean is not None:
-        dx = both(
-            dx, apply("Expand", _channelwise(to_mean * share, x.rank), integers(x.type.sizes))
-        )
+        dx = both(dx, apply("Expand", channelwise(to_mean * share, x.rank), integers(x.type.sizes)))
     if to_variance is not None:
-        slope = _channelwise(to_variance * (2 * share), x.rank)
-        dx = both(dx, (x - _channelwise(mean, x.rank)) * slope)
+        slope = channelwise(to_variance * (2 * share), x.rank)
+        dx = both(dx, (x - channelwise(mean, x.rank)) * slope)
     return (dx, own[1], own[2], times(moved_mean, momentum), times(moved_variance, momentum))
 
 
@@ -103,14 +102,14 @@ def _grad_body(node: Node) -> Sequence[Value]:
     x, scale, mean, inverse, g = node.inputs
     assert x is not None and scale is not None and mean is not None
     assert inverse is not None and g is not None
-    standard = (x - _channelwise(mean, x.rank)) * _channelwise(inverse, x.rank)
+    standard = (x - channelwise(mean, x.rank)) * channelwise(inverse, x.rank)
     d_scale, d_shift = _sum(g * standard), _sum(g)
     if node.attributes["training_mode"]:
         share = x.type.sizes[1] / x.type.count
         g = g - (
-            _channelwise(d_shift * share, x.rank) + standard * _channelwise(d_scale * share, x.rank)
+            channelwise(d_shift * share, x.rank) + standard * channelwise(d_scale * share, x.rank)
         )
-    return [g * _channelwise(scale * inverse, x.rank), d_scale, d_shift]
+    return [g * channelwise(scale * inverse, x.rank), d_scale, d_shift]
 
 
 def _without_spatial(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:
@@ -123,109 +122,14 @@ def _without_spatial(attributes: dict[str, Any], inputs: list[Value | None]) -> 
 _without_spatial.reads = ("spatial",)  # type: ignore[attr-defined]
 
 
-def _wide(x: Value) -> Value:
+def widened(x: Value) -> Value:
     """In float32, unless it is float64."""
     return x if x.dtype in (np.float32, np.float64) else apply("Cast", x, to=np.dtype("float32"))
 
 
-def _narrow(x: Value, dtype: Any) -> Value:
+def narrowed(x: Value, dtype: Any) -> Value:
+    """In a type that was widened."""
     return x if x.dtype == dtype else apply("Cast", x, to=np.dtype(dtype))
-
-
-def _standard(x: Value, axes: Sequence[int], epsilon: float) -> tuple[Value, Value, Value]:
-    """Elements less their mean over their deviation, that mean, and 1 / deviation."""
-    mean = apply("ReduceMean", x, integers(axes), keepdims=1)
-    centered = x - mean
-    variance = apply("ReduceMean", centered * centered, integers(axes), keepdims=1)
-    inverse = apply("Reciprocal", apply("Sqrt", variance + float(epsilon)))
-    return centered * inverse, mean, inverse
-
-
-def _channels(call: Call) -> list[Type]:
-    x = call.type(0)
-    if x.rank < 3:
-        raise call.fail("an input of at least 3 axes: N, C and space")
-    for i in (1, 2):
-        if call.type(i).rank != 1:
-            raise call.fail("scale and bias of one axis")
-        same(call, x.shape[1], call.type(i).shape[0], what="one scale and bias a channel")
-    return [x]
-
-
-def _scaled(standard: Value, scale: Value | None, bias: Value | None, dtype: Any) -> Value:
-    assert scale is not None and bias is not None
-    rank = standard.rank
-    y = standard * _channelwise(_narrow(scale, standard.dtype), rank)
-    return _narrow(y + _channelwise(_narrow(bias, standard.dtype), rank), dtype)
-
-
-def _instance_norm_body(node: Node) -> Sequence[Value]:
-    x, scale, bias = node.inputs
-    assert x is not None
-    standard, *_ = _standard(_wide(x), range(2, x.rank), node.attributes["epsilon"])
-    return [_scaled(standard, scale, bias, x.dtype)]
-
-
-def _group_norm(call: Call) -> list[Type]:
-    x, groups = call.type(0), call.attributes["num_groups"]
-    channels = x.shape[1] if x.rank > 1 else None
-    if groups < 1 or (isinstance(channels, int) and channels % groups):
-        raise call.fail(f"channels that num_groups divides; received {groups}")
-    return _channels(call)
-
-
-def _group_norm_body(node: Node) -> Sequence[Value]:
-    """Each group of channels of a sample as one line."""
-    x, scale, bias = node.inputs
-    assert x is not None
-    sizes = x.type.sizes
-    lines = apply("Reshape", _wide(x), integers([sizes[0], node.attributes["num_groups"], -1]))
-    standard, *_ = _standard(lines, [2], node.attributes["epsilon"])
-    return [_scaled(apply("Reshape", standard, integers(sizes)), scale, bias, x.dtype)]
-
-
-def _per_channel(attributes: dict[str, Any], inputs: list[Value | None]) -> Any:
-    """Before opset 21 there was a scale and a bias for each group, not for each channel."""
-    x, *vectors = inputs
-    groups = attributes["num_groups"]
-    if x is None or not isinstance(x.shape[1], int):
-        raise AttributeValueError(
-            "GroupNormalization of opset 18: received a number of channels that is not known, "
-            "expected X with a known one"
-        )
-    each = x.shape[1] // groups
-    spread = []
-    for vector in vectors:
-        column = apply("Reshape", vector, integers([groups, 1]))
-        spread.append(
-            apply("Reshape", apply("Expand", column, integers([groups, each])), integers([-1]))
-        )
-    return attributes, [x, *spread]
-
-
-_STASH: dict[int, str] = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
-
-
-def _layer_norm(call: Call) -> list[Type]:
-    """Y and, in the type of `stash_type`, Mean and InvStdDev."""
-    x, stash = call.type(0), call.attributes["stash_type"]
-    axis = positive_axis(call, call.attributes["axis"], x.rank)
-    if stash not in _STASH:
-        raise call.fail(f"stash_type to be one of {sorted(_STASH)}; received {stash}")
-    kept = [*x.shape[:axis], *[1] * (x.rank - axis)]
-    statistics = Type(_STASH[stash], kept)
-    return [x, statistics, statistics]
-
-
-def _layer_norm_body(node: Node) -> Sequence[Value]:
-    """Source: Ba, Kiros and Hinton 2016, equation 3, over the axes from `axis` on."""
-    x, scale, bias = (*node.inputs, None)[:3]
-    assert x is not None and scale is not None
-    axes = range(node.attributes["axis"] % x.rank, x.rank)
-    standard, mean, inverse = _standard(_wide(x), axes, node.attributes["epsilon"])
-    y = _narrow(standard, x.dtype) * scale
-    kind = node.outputs[1].dtype
-    return [y if bias is None else y + bias, _narrow(mean, kind), _narrow(inverse, kind)]
 
 
 def _lrn(call: Call) -> list[Type]:
@@ -239,14 +143,14 @@ def _lrn_body(node: Node) -> Sequence[Value]:
     """Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha / size."""
     given = node.inputs[0]
     assert given is not None
-    x, size = _wide(given), node.attributes["size"]
+    x, size = widened(given), node.attributes["size"]
     n, c, *space = x.type.sizes
     planes = apply("Reshape", x * x, integers([n, 1, c, int(np.prod(space))]), allowzero=1)
     near = apply("SumPool", planes, domain=PRIVATE, kernel_shape=(size, 1),
                  pads=((size - 1) // 2, 0, size // 2, 0))  # fmt: skip
     total = apply("Reshape", near, integers(x.type.sizes), allowzero=1)
     base = total * float(node.attributes["alpha"] / size) + float(node.attributes["bias"])
-    return [_narrow(x / base ** float(node.attributes["beta"]), given.dtype)]
+    return [narrowed(x / base ** float(node.attributes["beta"]), given.dtype)]
 
 
 register(
@@ -272,41 +176,6 @@ register(
         infer=_grad,
         body=_grad_body,
         attributes={"training_mode": 1},
-        float32=True,
-    )
-)
-register(
-    Operator(
-        name="InstanceNormalization",
-        inputs=("input", "scale", "B"),
-        infer=_channels,
-        body=_instance_norm_body,
-        attributes={"epsilon": 1e-5},
-        since=6,
-        float32=True,
-    )
-)
-register(
-    Operator(
-        name="GroupNormalization",
-        inputs=("X", "scale", "bias"),
-        infer=_group_norm,
-        body=_group_norm_body,
-        attributes={"epsilon": 1e-5, "num_groups": REQUIRED, "stash_type": 1},
-        since=21,
-        float32=True,
-        upgrades={21: _per_channel},
-    )
-)
-register(
-    Operator(
-        name="LayerNormalization",
-        inputs=("X", "Scale", "B?"),
-        outputs=3,
-        infer=_layer_norm,
-        body=_layer_norm_body,
-        attributes={"axis": -1, "epsilon": 1e-5, "stash_type": 1},
-        since=17,
         float32=True,
     )
 )

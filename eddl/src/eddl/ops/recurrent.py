@@ -1,5 +1,10 @@
 """RNN, GRU and LSTM, each one step written in other operators and repeated over the sequence.
 
+A backend may have kernels for the usual ones and for their gradients, the operators `RNNGrad`,
+`GRUGrad` and `LSTMGrad`. For those a forward operator has *saved* outputs: what its gates let
+through, [T, D, N, columns], and the cells' states, [T, D, N, H]. The body, which is the reference,
+gives none of them, and the body of a gradient, that of the operator differentiated, reads none.
+
 Shapes (layout 0): X [T, N, I], W [D, gates H, I], R [D, gates H, H], B [D, 2 gates H], states
 [D, N, H], Y [T, D, N, H]; D counts directions. Source of the equations: the ONNX operator
 specification.
@@ -15,7 +20,19 @@ import numpy as np
 
 from eddl.graph import Dim, Node, Type, Value
 from eddl.ops.indexing import filled
-from eddl.ops.table import REQUIRED, Call, Operator, apply, integers, make_node, register
+from eddl.ops.table import (
+    PRIVATE,
+    REQUIRED,
+    Call,
+    Gradients,
+    Operator,
+    apply,
+    entry,
+    find,
+    integers,
+    make_node,
+    register,
+)
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
@@ -43,7 +60,12 @@ def _types(call: Call) -> list[Type]:
     if call.attributes.get("layout"):
         whole, last = [batch, steps, directions, hidden], [batch, directions, hidden]
     count = 2 if call.operator.name == "LSTM" else 1
-    return [x.with_shape(whole), *[x.with_shape(last)] * count]
+    public = [x.with_shape(whole), *[x.with_shape(last)] * count]
+    if call.operator.name == "RNN" or call.attributes["layout"]:
+        return public
+    columns = 3 if call.attributes.get("linear_before_reset") == 0 else 4
+    saved = [x.with_shape([*whole[:2], columns, *whole[2:]])]
+    return [*public, *saved, *([public[0]] if call.operator.name == "LSTM" else [])]
 
 
 def _activation(name: str, alpha: float | None, beta: float | None) -> Callable[[Value], Value]:
@@ -207,12 +229,11 @@ def _directions(node: Node, x: Value) -> list[_Direction]:
 
 def _body(node: Node) -> Sequence[Value]:
     """The sequence unrolled: one product for all inputs, then a step after the other."""
+    if node.attributes["layout"]:
+        whole, *final = _steps_first(node).outputs[: find(node.op).outputs]
+        return [apply("Transpose", whole, perm=(2, 0, 1, 3)), *map(_batch_first, final)]
     x, lengths = node.inputs[0], (*node.inputs, *[None] * 5)[4]
     assert x is not None
-    layout = node.attributes.get("layout")
-    if layout:
-        x = apply("Transpose", x, perm=(1, 0, 2))
-        node = _with_states_first(node)
     steps, batch, _ = x.type.sizes
     direction = node.attributes["direction"]
     step = _STEPS[node.op]
@@ -240,21 +261,66 @@ def _body(node: Node) -> Sequence[Value]:
     final = [_stack(last_h)]
     if node.op == "LSTM":
         final.append(_stack([c for c in last_c if c is not None]))
-    if layout:
-        whole = apply("Transpose", whole, perm=(2, 0, 1, 3))
-        final = [apply("Transpose", end, perm=(1, 0, 2)) for end in final]
     return [whole, *final]
 
 
-def _with_states_first(node: Node) -> Node:
-    """The node as layout 0 has it: initial states [D, N, H]."""
+def _batch_first(value: Value) -> Value:
+    """The first two axes in the other order."""
+    return apply("Transpose", value, perm=(1, 0, 2))
+
+
+def _steps_first(node: Node) -> Node:
+    """The node as layout 0 has it."""
     inputs = list(node.inputs)
-    for index in (5, 6):
+    for index in (0, 5, 6) if node.op == "LSTM" else (0, 5):
         value = inputs[index] if index < len(inputs) else None
-        if value is not None and (index == 5 or node.op == "LSTM"):
-            inputs[index] = apply("Transpose", value, perm=(1, 0, 2))
-    types = [v.type for v in node.outputs]
-    return Node(node.op, inputs, types, node.attributes, label=node.label)
+        if value is not None:
+            inputs[index] = _batch_first(value)
+    how = {**node.attributes, "layout": 0}
+    return make_node(node.op, *inputs, label=node.label, **how)
+
+
+def named(node: Node, values: Sequence[Any]) -> dict[str, Any]:
+    """A node's inputs, or what stands for them, by their names; `None` for those left out."""
+    operator = entry(node)
+    names = [operator.formal(i) for i in range(len(operator.inputs))]
+    return dict(zip(names, (*values, *[None] * len(names)), strict=False))
+
+
+def gradient_names(node: Node) -> list[str]:
+    """The inputs of an operator whose gradients the operator of its gradient gives, in order."""
+    names = ("X", "W", "R", "B", "initial_h", "initial_c", "P")
+    given = named(node, node.inputs)
+    return [name for name in names if given.get(name) is not None]
+
+
+def _gradient(node: Node, *flows: Value | None) -> Gradients:
+    operator = entry(node)
+    flows = flows[: operator.outputs]
+    given = (*node.inputs, *[None] * len(operator.inputs))[: len(operator.inputs)]
+    if node.attributes["layout"]:
+        inner = _steps_first(node)
+        turned = [None if flow is None else _batch_first(flow) for flow in flows[1:]]
+        if flows[0] is not None:
+            turned.insert(0, apply("Transpose", flows[0], perm=(1, 2, 0, 3)))
+        else:
+            turned.insert(0, None)
+        found = _gradient(inner, *turned)
+        return [
+            _batch_first(gradient) if gradient is not None and index in (0, 5, 6) else gradient
+            for index, gradient in enumerate(found)
+        ][: len(node.inputs)]
+    saved = (node.outputs[0], *node.outputs[operator.outputs :])
+    made = make_node(f"{node.op}Grad", *given, *saved, *flows, domain=PRIVATE, label=node.label,
+                     **node.attributes)  # fmt: skip
+    found = dict(zip(gradient_names(made), made.outputs, strict=True))
+    return [found.get(operator.formal(index)) for index in range(len(node.inputs))]
+
+
+def _gradient_types(call: Call) -> list[Type]:
+    places = {call.operator.formal(i): t for i, t in enumerate(call.types) if t is not None}
+    names = ("X", "W", "R", "B", "initial_h", "initial_c", "P")
+    return [places[name] for name in names if name in places]
 
 
 def _stack(values: Sequence[Value]) -> Value:
@@ -272,19 +338,33 @@ _SHARED: dict[str, Any] = {
     "layout": 0,
 }
 _INPUTS = ("X", "W", "R", "B?", "sequence_lens?", "initial_h?")
-for _name, _inputs, _attributes, _outputs in (
-    ("RNN", _INPUTS, {}, 2),
-    ("GRU", _INPUTS, {"linear_before_reset": 0}, 2),
-    ("LSTM", (*_INPUTS, "initial_c?", "P?"), {"input_forget": 0}, 3),
-):
+for _name, _inputs, _attributes, _saved, _ends in (
+    ("RNN", _INPUTS, {}, (), ("Y", "Y_h")),
+    ("GRU", _INPUTS, {"linear_before_reset": 0}, ("values",), ("Y", "Y_h")),
+    ("LSTM", (*_INPUTS, "initial_c?", "P?"), {"input_forget": 0}, ("values", "cells"),
+     ("Y", "Y_h", "Y_c")),
+):  # fmt: skip
     register(
         Operator(
             name=_name,
             inputs=_inputs,
-            outputs=_outputs,
+            outputs=len(_ends),
             infer=_types,
             body=_body,
+            gradient=_gradient,
+            any_output=True,
             attributes={**_SHARED, **_attributes},
             since=14,
+        )
+    )
+    register(
+        Operator(
+            name=f"{_name}Grad",
+            domain=PRIVATE,
+            inputs=(*_inputs, "Y", *_saved, *(f"d{end}?" for end in _ends)),
+            outputs=7,
+            infer=_gradient_types,
+            gradient_of=_name,
+            attributes={**_SHARED, **_attributes},
         )
     )

@@ -78,7 +78,9 @@ class Operator:
     gradient is `None` where nothing flows back. `body(node)` gives the outputs in other operators.
     `constant_inputs` must be known when a program is compiled. `float32` marks operators that
     compute in float32 whatever the network's precision. `any_output` marks a gradient that takes
-    `None` for each output through which nothing flows, the first included. `random` names the
+    `None` for each output through which nothing flows, the first included. `gradient_of` names the
+    operator whose gradient a private one is: its first inputs are that one's, its last what flows
+    back into that one's outputs, and its body is that one's, differentiated. `random` names the
     private operator that stands in its place in training: it takes the same inputs, then the step,
     and has the attributes `seed` and `stream`. `host` marks operators
     that only the evaluator runs, since their results' shapes depend on data or they are no tensors.
@@ -99,6 +101,7 @@ class Operator:
     constant_inputs: tuple[int, ...] = ()
     float32: bool = False
     any_output: bool = False
+    gradient_of: str = ""
     random: str = ""
     host: bool = False
     upgrades: Mapping[int, Callable[..., Any]] = field(default_factory=dict)

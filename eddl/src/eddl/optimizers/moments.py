@@ -38,12 +38,12 @@ class Moments(Rule):
 
     def root(self, square: Value, step: Value) -> Value:
         """The size of the gradient from its mean square, which began at 0."""
-        return apply("Sqrt", square / share_of(self.beta_2, step, square)) + self.epsilon
+        return apply("Sqrt", square * whole_of(self.beta_2, step, square)) + self.epsilon
 
     def direction(self, gradient: Value, slots: Slots, step: Value) -> Change:
         """Kingma and Ba 2015, algorithm 1; the corrections are computed in float64."""
         moved = self.moments(gradient, slots)
-        mean = moved["mean"] / share_of(self.beta_1, step, gradient)
+        mean = moved["mean"] * whole_of(self.beta_1, step, gradient)
         return mean / self.root(moved["square"], step), moved
 
 
@@ -73,7 +73,7 @@ class Adam(Moments):
             return super().direction(gradient, slots, step)
         moved = self.moments(gradient, slots)
         moved["greatest"] = apply("Max", slots["greatest"], moved["square"])
-        mean = moved["mean"] / share_of(self.beta_1, step, gradient)
+        mean = moved["mean"] * whole_of(self.beta_1, step, gradient)
         return mean / self.root(moved["greatest"], step), moved
 
 
@@ -206,6 +206,16 @@ class LAMB(Moments):
         return trust * direction
 
 
+def whole_of(decay: float, step: Value, like: Value) -> Value:
+    """What brings a running mean that began at 0 to the true one: a factor, since a parameter's
+    thousands of elements are multiplied faster than divided."""
+    return apply("Cast", apply("Reciprocal", _share(decay, step)), to=like.dtype)
+
+
 def share_of(decay: float, step: Value, like: Value) -> Value:
     """1 - decay^step, what a running mean that began at 0 holds of the true one."""
-    return apply("Cast", 1.0 - apply("Pow", step * 0.0 + decay, step), to=like.dtype)
+    return apply("Cast", _share(decay, step), to=like.dtype)
+
+
+def _share(decay: float, step: Value) -> Value:
+    return 1.0 - apply("Pow", step * 0.0 + decay, step)

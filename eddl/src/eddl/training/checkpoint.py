@@ -4,7 +4,8 @@ It is written to a temporary name, synced and renamed, and its folder is synced,
 name holds the old one or the new one, whole, whatever happens when: there is no second copy of the
 one before. A checksum finds bytes that a disk changed. Optimizer slots are stored a parameter each,
 so that a file does not depend on how memory was laid out. Resuming gives equal bits on the same
-machine type, versions and number of threads, and warns once where one of these differs.
+machine type, versions, number of threads and kernels, all of which the file names, and warns once
+where one of these differs.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def write_checkpoint(training: Training, path: str | Path) -> None:
     """Write all of a training as it stands after its last step."""
     from safetensors.numpy import save
 
-    tensors = {name: np.array(a, order="C") for name, a in _views(training).items()}
+    with training.model.lock:
+        tensors = {name: np.array(a, order="C") for name, a in _views(training).items()}
     rows = training.setup.scores[True].rows()
     tensors.update({f"rows/{name}": array for name, array in rows.items()})
     callbacks = []
@@ -58,7 +60,10 @@ def write_checkpoint(training: Training, path: str | Path) -> None:
         "means": training.setup.scores[True].means.state_dict(),
         "source": training.place,
         "callbacks": callbacks,
-        "made_with": made_with(training.model.device),
+        "made_with": {
+            **made_with(training.model.device),
+            "kernels": {**training.kernels, **training.setup.kernels},
+        },
     }
     header["checksum"] = _checksum(header, tensors)
     sweep(path)
@@ -87,8 +92,9 @@ def read_checkpoint(training: Training, path: str | Path) -> None:
             f"{[kind for kind, _ in header['callbacks']]}, received {kinds}; resume with the same"
         )
     training.source.load_state_dict(header["source"])
-    for name, view in views.items():
-        view[...] = tensors[name]
+    with training.model.lock:
+        for name, view in views.items():
+            view[...] = tensors[name]
     for index, (callback, (_, plain)) in enumerate(
         zip(training.callbacks, header["callbacks"], strict=True)
     ):
@@ -107,12 +113,37 @@ def read_checkpoint(training: Training, path: str | Path) -> None:
     differing = [name for name in here if header["made_with"].get(name) != here[name]]
     if differing:
         there = {name: header["made_with"].get(name) for name in differing}
-        warnings.warn(
-            f"{path}: written with {there}, resumed with { {n: here[n] for n in differing} }: the "
-            "last bits of results may differ from an uninterrupted training's",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        _warn(path, there, {name: here[name] for name in differing}, stacklevel=5)
+        return
+    kernels = header["made_with"].get("kernels")
+    training.kernels = kernels if isinstance(kernels, dict) else {}
+    training.resumed = path
+
+
+def compare_kernels(training: Training) -> None:
+    """Warn, once, where a resumed training computes by other kernels than its checkpoint names.
+
+    How often each is used may differ: memory modes compute the same values once or twice.
+    """
+    if training.resumed is None:
+        return
+    for name, here in training.setup.kernels.items():
+        there = training.kernels.get(name, here)
+        if set(here) != set(there):
+            old, new = sorted({*there} - {*here}), sorted({*here} - {*there})
+            _warn(training.resumed, f"the kernels {old}", f"{new}", stacklevel=7)
+            training.resumed = None
+            return
+
+
+def _warn(path: str | Path, there: Any, here: Any, *, stacklevel: int) -> None:
+    """What differs between then and now."""
+    warnings.warn(
+        f"{path}: written with {there}, resumed with {here}: the last bits of results may differ "
+        "from an uninterrupted training's",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def restore_weights(model: Model, path: str | Path) -> None:
@@ -207,11 +238,15 @@ def made_with(device: str = "cpu") -> dict[str, Any]:
     backend = devices.backend(device)
     library = getattr(backend, "library", None)
     release = [] if library is None else [".".join(map(str, library.version))]
+    numpy = np.show_config(mode="dicts") or {}
+    blas = numpy.get("Build Dependencies", {}).get("blas", {})
     return {
         "eddl": version("eddl"),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "instructions": " ".join(numpy.get("SIMD Extensions", {}).get("found", [])),
+        "blas": " ".join(str(blas.get(key, "")) for key in ("name", "version")).strip(),
         "device": " ".join([device, backend.name, *release]),
         "threads": available(),
     }

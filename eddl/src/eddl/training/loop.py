@@ -19,7 +19,7 @@ from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatc
 from eddl.optimizers import rate_at
 from eddl.tensors import as_host_array
 from eddl.training.callbacks import Callback, Called, PeriodicCheckpoint
-from eddl.training.checkpoint import read_checkpoint, write_checkpoint
+from eddl.training.checkpoint import compare_kernels, read_checkpoint, write_checkpoint
 from eddl.training.feed import Source, batches_of, unpack
 from eddl.training.interrupt import between_steps
 
@@ -38,7 +38,8 @@ class Training:
     """One call of `fit`: where it stands, and what callbacks may ask of it.
 
     `model`; `history`; `epochs`, how many are wanted; `epoch`, how many are finished; `batch`, how
-    many batches of the present one are trained on; `steps`, how many updates were made in all.
+    many batches of the present one are trained on; `steps`, how many updates were made in all;
+    `resumed`, the checkpoint from which it goes on, and `kernels`, by which that one was computed.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Training:
         self.epoch = self.batch = self.steps = self.finite = 0
         self.stopped = self.ended = False
         self.place = source.state_dict()
+        self.kernels: dict[str, Any] = {}
+        self.resumed: str | Path | None = None
         self._wanted: list[Path] = []
 
     def stop(self) -> None:
@@ -98,13 +101,14 @@ class Training:
                 reports: list[Report] = []
                 while batch is not END and len(reports) < size:
                     inputs, targets = unpack(batch, self.setup.counts)
-                    one, before = self.setup.find(targets, training=True), one
+                    with self.model.lock:
+                        one, before = self.setup.find(targets, training=True), one
                     if reports and one is not before:
                         raise ShapeError(
                             "fit: received micro-batches of one step with targets of different "
                             "types or ranks; expected the same in all that are gathered"
                         )
-                    with between_steps():
+                    with self.model.lock, between_steps():
                         reports.append(one.add(inputs, targets))
                     place = self.source.state_dict()
                     batch = next(batches, END)
@@ -113,8 +117,10 @@ class Training:
                     place = self.source.state_dict()
                 assert one is not None
                 with between_steps():
-                    self._update(one, reports)
+                    with self.model.lock:
+                        self._update(one, reports)
                     self.place, self.ended = place, ended
+                    compare_kernels(self)
                     self._tell("on_batch_end", {k: v for k, (v, _) in reports[-1].losses.items()})
                 means = self.setup.scores[True].means.results()
                 bar.set_postfix(loss=f"{means.get('loss', float('nan')):.4f}", refresh=False)
@@ -230,7 +236,7 @@ def run_prediction(step: Step, inputs: Sequence[Any], batch_size: int) -> Any:
     if not arrays or len({len(x) for x in arrays}) != 1:
         raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
     parts = [
-        step(*(x[start : start + batch_size] for x in arrays))
+        step.compute(*(x[start : start + batch_size] for x in arrays))
         for start in range(0, max(len(arrays[0]), 1), batch_size)
     ]
     if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,13 @@ import numpy as np
 
 from eddl.compiler import Slabs, check_differentiable
 from eddl.devices import backend
-from eddl.errors import AttributeValueError, ShapeError, StateError, TypeMismatchError
+from eddl.errors import (
+    AttributeValueError,
+    DeviceError,
+    ShapeError,
+    StateError,
+    TypeMismatchError,
+)
 from eddl.graph import Graph, Input, Node, State, Value
 from eddl.losses import Loss
 from eddl.ops.table import copy_node
@@ -21,14 +27,17 @@ from eddl.training import surgery
 from eddl.training.callbacks import PeriodicCheckpoint
 from eddl.training.checkpoint import restore_weights, write_atomically
 from eddl.training.feed import listed
-from eddl.training.heads import make_heads, plain_heads
+from eddl.training.heads import Head, make_heads, plain_heads
+from eddl.training.lock import Lock, Turn
 from eddl.training.loop import History, run_evaluation, run_prediction, run_training
 from eddl.training.names import assign_names
 from eddl.training.plot import to_svg
 from eddl.training.report import MemoryReport, memory_report, summarise
 from eddl.training.setup import Choices, Setup
+from eddl.training.shares import programs, sizes_of
 from eddl.training.step import Step
 from eddl.training.store import place
+from eddl.training.windows import run_windows
 
 Array = np.ndarray[Any, Any]
 
@@ -87,6 +96,8 @@ class Model:
         self._predict: Step | None = None
         self._heads = plain_heads(self)
         self._setup: Setup | None = None
+        self.lock = Lock()
+        self.turn = Turn(self.lock)
 
     @property
     def parameters(self) -> list[State]:
@@ -99,7 +110,8 @@ class Model:
 
     def weights(self) -> dict[str, Array]:
         """A copy of every state, parameters and running statistics, by name."""
-        return {self.names[state]: state.storage.view().copy() for state in self.states}
+        with self.lock:
+            return {self.names[state]: state.storage.view().copy() for state in self.states}
 
     def set_weights(self, weights: Mapping[str, Any]) -> None:
         """Replace states by name; all shapes are checked before anything changes."""
@@ -116,8 +128,9 @@ class Model:
                     f"{name}: received the shape {data.shape}, expected {by_name[name].type.sizes}"
                 )
             checked[name] = data
-        for name, data in checked.items():
-            by_name[name].storage.view()[...] = data
+        with self.lock:
+            for name, data in checked.items():
+                by_name[name].storage.view()[...] = data
 
     def freeze(self, *names: str) -> None:
         """Keep parameters as they are: by name, a layer's (`"conv"`), or a group's (`"encoder/"`);
@@ -130,11 +143,12 @@ class Model:
         self._set_frozen(names, frozen=False)
 
     def _set_frozen(self, names: Sequence[str], *, frozen: bool) -> None:
-        for state in surgery.chosen_parameters(self, names):
-            state.frozen = frozen
-        self._predict = None
-        if self._setup is not None:
-            self._setup.forget_programs()
+        with self.turn, self.lock:
+            for state in surgery.chosen_parameters(self, names):
+                state.frozen = frozen
+            self._predict = None
+            if self._setup is not None:
+                self._setup.forget_programs()
 
     def cut(self, name: str) -> Model:
         """The network up to a layer or value, which becomes the output; weights are shared.
@@ -212,6 +226,8 @@ class Model:
         ema: float | None = None,
         nonfinite: str = "skip",
         precision: str = "float32",
+        memory: str | int = "fast",
+        fallback: bool = True,
     ) -> None:
         """Say how to train: weights stay as they are, a new optimizer begins anew.
 
@@ -232,8 +248,20 @@ class Model:
         sizes, but for batch normalization, which sees micro-batches. `ema`, such as 0.999, keeps
         averages of parameters and running statistics (`averaged`). `nonfinite`, where a loss or
         gradient is not finite: "skip" the step, which leaves everything as it was and warns the
-        first time, or "raise". `precision` "float16" trains with products in half precision,
-        parameters in float32 and a loss scale; evaluating and predicting stay float32.
+        first time, or "raise". `precision` is what products compute in, with parameters, losses
+        and statistics in float32: "bfloat16", which is refused with the reason where the device
+        does not have it or float32 would be faster, trains, evaluates and predicts; "float16"
+        trains, with a loss scale. `fallback`,
+        whether the host may compute what the device should and cannot (`summary` lists it); with
+        False `DeviceError` names those nodes, now where the inputs' sizes are fixed, else when a
+        batch of new sizes comes.
+
+        `memory`, what a training step may hold: "fast" gives up only values that cost next to
+        nothing to compute again (2.5 % of the step's work, and nothing where values take less than
+        64 MiB); "low" gives up what it can for about a quarter of the work; a budget such as
+        "4GiB", "500MB" or a number of bytes is met with as little of that as it takes. Results are
+        the same to the bit. A budget is for `memory_plan(...).total`; where it cannot be met, the
+        first step raises `MemoryLimitError` with the least that can.
 
         Raises `GradientError`, naming node, operator and path, where the parameters' gradients
         would have to flow through an operator that has none.
@@ -243,10 +271,19 @@ class Model:
         check_differentiable(learned, self.parameters)
         slabs = self._slabs if device == self._device else Slabs(backend(device))
         choices = Choices(rates, regularizers, constraints, clip_norm, clip_value, ema, nonfinite)
-        setup = Setup(self, optimizer, heads, choices, accumulate, precision, slabs, self._seed,
-                      self._max_bytes)  # fmt: skip
-        self._slabs, self._device = slabs, device
-        self._heads, self._setup, self._predict = heads, setup, None
+        setup = Setup(self, optimizer, heads, choices, accumulate, precision, memory, slabs,
+                      self._seed, self._max_bytes, fallback)  # fmt: skip
+        with self.turn, self.lock:
+            before = self._slabs, self._device, self._heads, self._setup, self._predict
+            self._slabs, self._device = slabs, device
+            self._heads, self._setup, self._predict = heads, setup, None
+            sizes = None if fallback else sizes_of(self)
+            if sizes is not None:
+                try:
+                    programs(self, sizes)
+                except DeviceError:
+                    self._slabs, self._device, self._heads, self._setup, self._predict = before
+                    raise
 
     def built(self) -> Setup:
         """What `build` made."""
@@ -259,6 +296,28 @@ class Model:
         """What the (first) loss takes: an output, or what lies beneath a final softmax."""
         trained = [head for head in self._heads if head.loss is not None]
         return (trained or self._heads)[0].logits
+
+    @property
+    def inference(self) -> Step:
+        """The step that predicts."""
+        if self._predict is None:
+            self._predict = Step(
+                self.inputs, self.predictions, training=False, device=self._device,
+                precision=self._setup.inference_precision if self._setup else "float32",
+                slabs=self._slabs, max_bytes=self._max_bytes,
+                fallback=self._setup is None or self._setup.fallback,
+            )  # fmt: skip
+        return self._predict
+
+    @property
+    def is_built(self) -> bool:
+        """Whether `build` said how to train."""
+        return self._setup is not None
+
+    @property
+    def heads(self) -> Sequence[Head]:
+        """What is asked of each output."""
+        return self._heads
 
     @property
     def predictions(self) -> tuple[Value, ...]:
@@ -294,37 +353,103 @@ class Model:
         Returns the history: a list for each of loss, metrics and learning_rate, an entry an epoch.
         Steps that were skipped count in none. A training that a callback ended is finished: to
         resume it trains no further.
+
+        Other threads may predict, evaluate and save meanwhile, between two steps; a second training
+        of this model waits for the end of the first.
         """
-        return run_training(
-            self, data, targets, epochs=epochs, batch_size=batch_size, seed=seed,
-            steps_per_epoch=steps_per_epoch, validation=validation, callbacks=callbacks,
-            checkpoint=checkpoint, resume=resume, progress=progress,
-        )  # fmt: skip
+        with self.turn:
+            return run_training(
+                self, data, targets, epochs=epochs, batch_size=batch_size, seed=seed,
+                steps_per_epoch=steps_per_epoch, validation=validation, callbacks=callbacks,
+                checkpoint=checkpoint, resume=resume, progress=progress,
+            )  # fmt: skip
 
     def evaluate(self, data: Any, targets: Any = None, *, batch_size: int = 32) -> dict[str, float]:
         """The loss and the metrics over data in inference form; nothing is changed."""
-        return run_evaluation(self, data, targets, batch_size=batch_size)
+        with self.lock:
+            return run_evaluation(self, data, targets, batch_size=batch_size)
 
     def predict(self, *inputs: Any, batch_size: int = 32) -> Any:
         """The outputs for arrays, in batches, with the softmax the loss implies."""
-        if self._predict is None:
-            self._predict = Step(
-                self.inputs, self.predictions, training=False, device=self._device,
-                slabs=self._slabs, max_bytes=self._max_bytes,
+        with self.lock:
+            return run_prediction(self.inference, inputs, batch_size)
+
+    def predict_windows(
+        self,
+        volume: Any,
+        window: int | Sequence[int] | None = None,
+        *,
+        overlap: float | Sequence[float] = 0.5,
+        blending: str = "gaussian",
+        batch_size: int = 1,
+        padding: str = "zeros",
+        mirror: Sequence[int] = (),
+        reduce: str | Callable[[Array], Array] | None = None,
+        out: Any = None,
+        progress: bool | Callable[[int, int], object] | None = None,
+    ) -> Any:
+        """What `predict` gives for windows of one large volume, blended, in bounded memory.
+
+        Parameters: `volume`, one sample [channels, space...] ([space...] where the network takes
+        one channel), an array or anything with a shape that can be sliced (`np.memmap`,
+        `ecvl.read(..., lazy=True)`), each plane of which is read once; `window`, its size along
+        each spatial axis or one for all, by default that of the network's input; `overlap`, the
+        least share of a window that the next one covers, one an axis or for all: windows are spread
+        evenly, the last one ends with the volume; `blending`, how much a window counts: "gaussian"
+        (a standard deviation of 1/8 of the window around its middle) or "constant"; `batch_size`,
+        windows computed at once; `padding`, what surrounds a volume smaller than the window:
+        "zeros" or "edge", the nearest voxel; `mirror`, spatial axes (the first is 0) along which
+        windows are also reflected, for the mean of all 2^n predictions; `reduce`, of finished
+        planes [outputs, planes, ...]: "labels" for the class of the greatest score (of one output:
+        whether it is above 0.5), so that a volume of all scores never exists, or a function that
+        gives [planes, ...] or [anything, planes, ...]; `out`, what to write to instead of a new
+        array; `progress`, whether to draw a bar (by default in a terminal), or a function of the
+        windows that are done and their number, which may raise to stop.
+
+        Returns [outputs, space...], or what `reduce` makes of that. Beside it, the input and the
+        scores of one row of windows are held (as many planes as a window), and what `predict`
+        needs.
+
+        >>> import eddl, numpy as np
+        >>> x = eddl.Input((1, None, None, None))
+        >>> net = eddl.Model(x, eddl.layers.conv(x, 2, 3))
+        >>> scan = np.zeros((40, 24, 24), "int16")
+        >>> net.predict_windows(scan, (16, 16, 16)).shape
+        (2, 40, 24, 24)
+        >>> net.predict_windows(scan, (16, 16, 16), reduce="labels").dtype
+        dtype('uint8')
+        """
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise AttributeValueError(
+                f"predict_windows: the network has {len(self.inputs)} inputs and "
+                f"{len(self.outputs)} outputs, expected one of each; join inputs as channels, and "
+                "take one output by cut(name)"
+            )
+
+        def predict(batch: Array) -> Array:
+            found: Array = self.predict(batch, batch_size=len(batch))
+            return found
+
+        with self.lock:
+            return run_windows(
+                predict, self.inputs[0], volume, window, overlap=overlap, blending=blending,
+                batch_size=batch_size, padding=padding, mirror=mirror, reduce=reduce, out=out,
+                progress=progress,
             )  # fmt: skip
-        return run_prediction(self._predict, inputs, batch_size)
 
     def train_batch(self, inputs: Any, targets: Any) -> dict[str, float]:
         """One step on one batch, in `accumulate` parts; returns its loss and metrics."""
-        return self.built().train(*self._batch(inputs, targets))
+        with self.turn, self.lock:
+            return self.built().train(*self._batch(inputs, targets))
 
     def loss_and_gradients(self, inputs: Any, targets: Any) -> tuple[float, dict[str, Array]]:
         """The loss of a batch and the gradient of each parameter by name; nothing is changed.
 
         Both are the data's: regularizers and clipping come after."""
         data, labels = self._batch(inputs, targets)
-        step = self.built().find(labels, training=True).step
-        outputs, gradients = step.gradients(*data, *labels)
+        with self.turn, self.lock:
+            step = self.built().find(labels, training=True).step
+            outputs, gradients = step.gradients(*data, *labels)
         names = [self.names[p] for p in step.groups[0].parameters]
         return float(outputs[0]), dict(zip(names, gradients, strict=True))
 
@@ -346,26 +471,27 @@ class Model:
         >>> with net.averaged():
         ...     smooth = net.weights()
         """
-        averages = self._setup.state.averages if self._setup is not None else None
-        return nullcontext() if averages is None else averages.swapped()
+        return _averaged(self)
 
     def all_weights(self) -> dict[str, Array]:
         """Copies of the states and of their averages, by kind and name, as checkpoints call
         them."""
-        found = {f"state/{name}": array for name, array in self.weights().items()}
-        averages = self._setup.state.averages if self._setup is not None else None
-        if averages is not None:
-            found |= {f"average/{self.names[s]}": averages.view(s).copy() for s in averages.states}
+        with self.lock:
+            found = {f"state/{name}": array for name, array in self.weights().items()}
+            for state, average in self._averages().items():
+                found[f"average/{self.names[state]}"] = average.copy()
         return found
 
     def set_all_weights(self, weights: Mapping[str, Array]) -> None:
         """Put back what `all_weights` gave."""
-        self.set_weights({n[6:]: a for n, a in weights.items() if n.startswith("state/")})
+        with self.lock:
+            self.set_weights({n[6:]: a for n, a in weights.items() if n.startswith("state/")})
+            for state, average in self._averages().items():
+                average[...] = weights.get(f"average/{self.names[state]}", average)
+
+    def _averages(self) -> dict[State, Array]:
         averages = self._setup.state.averages if self._setup is not None else None
-        for state in averages.states if averages is not None else ():
-            kept = weights.get(f"average/{self.names[state]}")
-            if kept is not None and averages is not None:
-                averages.view(state)[...] = kept
+        return {} if averages is None else {s: averages.view(s) for s in averages.states}
 
     def restore(self, path: str | Path) -> None:
         """Take the weights of a checkpoint, and its averages where this model keeps any; the
@@ -385,17 +511,29 @@ class Model:
         opset: int | None = None,
     ) -> None:
         """Write the network as ONNX, whole or not at all, with the softmax the loss implies."""
-        write_file(self, path, metadata={**self.metadata, **(metadata or {})}, opset=opset)
+        with self.lock:
+            write_file(self, path, metadata={**self.metadata, **(metadata or {})}, opset=opset)
 
     @property
     def device(self) -> str:
         """The device that `build` chose."""
         return self._device
 
+    @property
+    def memory(self) -> str | int:
+        """What `build` allowed a training step to hold: "fast", "low" or bytes."""
+        return "fast" if self._setup is None else self._setup.memory
+
     def summary(self, *shapes: Sequence[int]) -> str:
         """A table of the nodes with output types and parameters, and, for `shapes` (one a model
-        input, with the batch axis), with sizes and arithmetic."""
-        return summarise(self, shapes)
+        input, with the batch axis), with sizes and arithmetic.
+
+        For these shapes, or one sample where the inputs' sizes are fixed, it counts the calls that
+        the device makes for inference and, once the model is built, for training, and names each
+        fallback with its reason: work of the device that is left to the host.
+        """
+        with self.lock:
+            return summarise(self, shapes)
 
     def memory_plan(self, *shapes: Sequence[int], target: Any = None) -> MemoryReport:
         """The bytes a training step will use, before the first one is run.
@@ -404,7 +542,16 @@ class Model:
         array or `(shape, dtype)` of the targets, or a list of them for several outputs; class
         indices of the output's shape when left out.
         """
-        return memory_report(self, shapes, target)
+        with self.lock:
+            return memory_report(self, shapes, target)
+
+
+@contextmanager
+def _averaged(model: Model) -> Iterator[None]:
+    with model.lock:
+        averages = model.built().state.averages if model.is_built else None
+        with nullcontext() if averages is None else averages.swapped():
+            yield
 
 
 def _values(values: Value | Sequence[Value], what: str) -> tuple[Value, ...]:

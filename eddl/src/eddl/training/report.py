@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,9 @@ import numpy as np
 from eddl import devices
 from eddl.compiler import Program, specialise
 from eddl.errors import ShapeError
-from eddl.graph import Node, State, Type
-from eddl.ops.table import entry
+from eddl.graph import State, Type
+from eddl.ops.work import flops
+from eddl.training.shares import share_lines, sizes_of
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 class MemoryReport:
     """Bytes of a training step.
 
-    `states`, parameters and running statistics; `optimizer`, slots, gradients and waiting states;
-    `transient`, the slabs of values that live within a step; `peak`, the most of those alive at
-    once, which no plan can undercut.
+    `states`, parameters, running statistics and counts of metrics; `optimizer`, slots, gradients
+    and waiting states; `transient`, the slabs of values that live within a step; `peak`, the most
+    of those alive at once, which no plan can undercut; `again`, the share of the step's work that
+    is done again to hold less (`build(memory=...)`).
     """
 
     states: int
     optimizer: int
     transient: int
     peak: int
+    again: float = 0.0
 
     @property
     def total(self) -> int:
@@ -46,7 +48,10 @@ class MemoryReport:
             "values of a step": self.transient,
             "total": self.total,
         }
-        return "\n".join(f"{name:<26}{size / 2**20:>10.1f} MiB" for name, size in rows.items())
+        lines = [f"{name:<26}{size / 2**20:>10.1f} MiB" for name, size in rows.items()]
+        if self.again:
+            lines.append(f"{'computed again':<26}{100 * self.again:>10.1f} % of the work")
+        return "\n".join(lines)
 
 
 def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) -> MemoryReport:
@@ -67,9 +72,9 @@ def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) ->
     plans = [program.plan for program in (step.program(*types, *kinds), step.update_program)
              if isinstance(program, Program)]  # what trains is always compiled  # fmt: skip
     slabs = itertools.zip_longest(*(plan.slabs for plan in plans), fillvalue=0)
-    states = sum(state.type.nbytes for state in model.states)
+    states = sum(state.type.nbytes for state in {*model.states, *step.states})
     transient, peak = sum(map(max, slabs)), max(plan.peak for plan in plans)
-    return MemoryReport(states, step.resident, transient, peak)
+    return MemoryReport(states, step.resident, transient, peak, plans[0].again)
 
 
 def _samples(model: Model, shapes: Sequence[Sequence[int]], target: Any) -> list[Any]:
@@ -90,7 +95,8 @@ def _samples(model: Model, shapes: Sequence[Sequence[int]], target: Any) -> list
 
 
 def summarise(model: Model, shapes: Sequence[Sequence[int]] = ()) -> str:
-    """One line a node: name, operator, output type, parameters; with shapes also its arithmetic."""
+    """One line a node: name, operator, output type, parameters; with shapes also its arithmetic.
+    Then, for these or the inputs' fixed sizes, how many calls the device makes."""
     graph, labels = model.graph, {n.label: model.node_name(n) for n in model.graph.nodes}
     if shapes:
         types = {v: Type(v.dtype, s) for v, s in zip(model.inputs, shapes, strict=True)}
@@ -124,23 +130,9 @@ def summarise(model: Model, shapes: Sequence[Sequence[int]] = ()) -> str:
         lines.append(f"{total:,} FLOPs forward")
     kernels = devices.backend(model.device).name
     dynamic = [labels.get(n.label, n.op) for n in graph.nodes if n.outputs[0].type.opaque]
-    how = f"node by node from {dynamic[0]} on" if dynamic else "no fallbacks"
-    lines.append(f"device {model.device} ({kernels}), {how}")
+    how = f", node by node from {dynamic[0]} on" if dynamic else ""
+    lines.append(f"device {model.device} ({kernels}){how}, memory {model.memory}")
+    sizes = shapes or sizes_of(model)
+    if sizes:
+        lines += share_lines(model, sizes)
     return "\n".join(lines)
-
-
-def flops(node: Node) -> int:
-    """Additions and multiplications of a node with static shapes; an elementwise one counts one a
-    number. Products count two for each pair."""
-    output = node.outputs[0].type
-    if not output.static:
-        return 0
-    data, weight = (*node.inputs, None, None)[:2]
-    if node.op in ("Conv", "ConvTranspose") and data is not None and weight is not None:
-        positions = output.count if node.op == "Conv" else data.type.count
-        return 2 * positions * math.prod(weight.type.sizes[1:])
-    if node.op in ("MatMul", "Gemm") and data is not None:
-        inner = data.type.sizes[0 if node.attributes.get("transA") else -1]
-        return 2 * output.count * inner
-    operator = entry(node)
-    return output.count if operator.formula or operator.float32 else 0

@@ -19,6 +19,7 @@ from eddl.ops.table import PRIVATE, apply
 from eddl.optimizers import Optimizer
 from eddl.tensors import as_host_array
 from eddl.training import surgery
+from eddl.training.budget import read_memory
 from eddl.training.counters import Counters, Score
 from eddl.training.heads import Head
 from eddl.training.state import Averages, LossScale, Rules, TrainingState, begin_training
@@ -101,11 +102,13 @@ class Pass:
             accumulate=training and setup.accumulate > 1,
             training=training,
             device=model.device,
-            precision=setup.precision if training else "float32",
+            precision=setup.precision if training else setup.inference_precision,
+            memory=setup.memory if training else "fast",
             slabs=setup.slabs,
             state=setup.state if training else None,
             seed=setup.seed,
             max_bytes=setup.max_bytes,
+            fallback=setup.fallback,
         )
 
     def add(self, inputs: Sequence[Any], targets: Sequence[Any]) -> Report:
@@ -145,9 +148,11 @@ class Setup:
         choices: Choices,
         accumulate: int,
         precision: str,
+        memory: str | int,
         slabs: Any,
         seed: int,
         max_bytes: int | None,
+        fallback: bool,
     ) -> None:
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise AttributeValueError(
@@ -155,6 +160,8 @@ class Setup:
             )
         self.model, self.optimizer, self.choices = model, optimizer, choices
         self.precision = check_precision(precision, slabs.backend)
+        self.memory = read_memory(memory)
+        self.fallback = fallback
         self.accumulate, self.slabs, self.seed, self.max_bytes = accumulate, slabs, seed, max_bytes
         self.trained = [head for head in heads if head.loss is not None]
         self._state: TrainingState | None = None
@@ -164,6 +171,11 @@ class Setup:
             for training in (True, False)
         }
         choices.rules(model)  # names and numbers are checked now
+
+    @property
+    def inference_precision(self) -> str:
+        """What evaluating and predicting compute in: float16 is for training alone."""
+        return "float32" if self.precision == "float16" else self.precision
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -184,6 +196,12 @@ class Setup:
             if self.precision == "float16":
                 self._state.scale = LossScale()
         return self._state
+
+    @property
+    def kernels(self) -> dict[str, dict[str, int]]:
+        """The kernels that training uses, as far as it is compiled, by program."""
+        steps = [one.step for (training, *_), one in self._passes.items() if training]
+        return {name: kernels for step in steps for name, kernels in step.kernels.items()}
 
     def forget_programs(self) -> None:
         """Compile anew at the next call."""

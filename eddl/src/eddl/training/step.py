@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from eddl import devices
-from eddl.compiler import Backend, Evaluation, Program, Slabs, compile_graph, training_form
+from eddl.compiler import (
+    Backend,
+    Budget,
+    Evaluation,
+    Program,
+    Slabs,
+    compile_graph,
+    training_form,
+)
 from eddl.errors import AttributeValueError, DeviceError, GradientError, ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
 from eddl.losses import target_check
@@ -24,12 +32,15 @@ from eddl.ops.differentiation import gradients
 from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.optimizers import Optimizer, rate_at
 from eddl.tensors import as_host_array
+from eddl.training.budget import read_memory
 from eddl.training.interrupt import between_steps
+from eddl.training.shares import refuse_fallbacks
 from eddl.training.state import Averages, Group, LossScale, Rules, TrainingState, begin_training
 from eddl.training.store import Arena, flat_state, runs
 from eddl.training.updates import update_graph
 
 Array = np.ndarray[Any, Any]
+PRECISIONS = ("float32", "bfloat16", "float16")
 KEEP = 8
 """Programs kept for different input shapes, least recently used first out."""
 
@@ -45,12 +56,14 @@ class Step:
     one of them; `updates`, states and their new values; `rules`, clipping, averages and the like;
     `accumulate`, whether gradients are gathered over several micro-batches (`add`) before an
     `update`; `training`, whether layers such as batch normalization run in their training form;
-    `device`; `precision`, what products compute in: "float32", or "float16" with parameters in
-    float32 and a loss scale that finds itself; `slabs`, transient memory to share with other steps;
-    `state`, that of another step over the same parameters, to go on with its optimizers; `seed`, of
-    the random numbers that dropout draws; `max_bytes`, what the values of a run may take (by
-    default the memory that is free), beyond which `MemoryLimitError` is raised before any is
-    allocated.
+    `device`; `precision`, what products compute in, parameters always being float32: "float32",
+    "bfloat16", or "float16" with a loss scale that finds itself; `memory`, what the step may hold:
+    "fast", "low" or a budget, as in `Model.build`; `slabs`, transient memory to share with other
+    steps; `state`, that of another step over the same parameters, to go on with its optimizers;
+    `seed`, of the random numbers that dropout draws; `max_bytes`, what the values of a run may take
+    (by default the memory that is free), beyond which `MemoryLimitError` is raised before any is
+    allocated; `fallback`, whether the host may compute what the device should and cannot, else
+    `DeviceError` names it when a program for new shapes is made.
 
     Labels that are no class of a loss are refused before anything is computed. A loss that is not
     finite, or a gradient that is not or whose square overflows, changes nothing:
@@ -98,12 +111,15 @@ class Step:
         training: bool = True,
         device: str = "cpu",
         precision: str = "float32",
+        memory: str | int = "fast",
         slabs: Slabs | None = None,
         state: TrainingState | None = None,
         seed: int = 0,
         max_bytes: int | None = None,
+        fallback: bool = True,
         poison: bool = False,
     ) -> None:
+        self._fallback, self._device = fallback, device
         self._backend = devices.backend(device)
         self._slabs = slabs or Slabs(self._backend)
         self._poison = poison
@@ -112,6 +128,7 @@ class Step:
         self._update_program: Program | Evaluation | None = None
         self._accumulate = accumulate
         self._precision = check_precision(precision, self._backend)
+        self._memory = read_memory(memory)
         for loss, _, _ in minimize:
             _check_loss(loss)
         self._checks = [
@@ -126,13 +143,16 @@ class Step:
             self.state.scale = LossScale()
         self._owners = [p for group in self.state.groups for p in group.parameters]
         self._count = len(outputs)
+        moved_by = updates or {}
+        leaves = Graph(inputs, [*outputs, *self._owners, *moved_by, *moved_by.values()]).leaves
+        self.states = [leaf for leaf in leaves if isinstance(leaf, State)]
         graph = self._gradients_graph(inputs, outputs, [loss for loss, _, _ in minimize])
         inner = set(graph.updates)
-        graph = Graph(graph.inputs, graph.outputs, graph.updates | dict(updates or {}))
+        graph = Graph(graph.inputs, graph.outputs, graph.updates | dict(moved_by))
         if training:
             graph = training_form(graph, self._moment(), seed=seed)
         moved = [s for s in graph.updates if isinstance(s, State) and s not in inner]
-        statistics = [s for s in moved if s not in (updates or {}) and s.dtype.kind == "f"]
+        statistics = [s for s in moved if s not in moved_by and s.dtype.kind == "f"]
         if rules.ema is not None and state is None:
             self.state.averages = Averages([*self._owners, *statistics], rules.ema)
         self._waiting = [
@@ -196,6 +216,11 @@ class Step:
         """Forget the gradients and new states gathered since the last update."""
         self.state.micro[...] = 0
 
+    def compute(self, *arrays: Any) -> list[Array]:
+        """The outputs alone; nothing is changed."""
+        self.discard()
+        return self._run(arrays)
+
     def gradients(self, *arrays: Any) -> tuple[list[Array], list[Array]]:
         """The outputs, and a copy of each parameter's gradient; nothing is changed."""
         self.discard()
@@ -223,6 +248,13 @@ class Step:
                 self._programs.pop(next(iter(self._programs)))
         self._programs[key] = found
         return found
+
+    @property
+    def kernels(self) -> dict[str, dict[str, int]]:
+        """The kernels of each compiled program, by the types of its inputs."""
+        programs = {", ".join(map(repr, types)): p for types, p in self._programs.items()}
+        programs |= {"update": self._update_program} if self._update_program is not None else {}
+        return {name: p.kernels for name, p in programs.items() if isinstance(p, Program)}
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -311,7 +343,7 @@ class Step:
                     zip(self._graph.outputs[self._count :], targets, strict=True)
                 )
             }
-        return compile_graph(
+        program = compile_graph(
             self._graph,
             dict(zip(self._graph.inputs, types, strict=True)),
             self._backend,
@@ -319,8 +351,12 @@ class Step:
             memory_of=self._memory_of,
             bound=bound,
             precision=self._precision,
+            memory=self._budget,
             poison=self._poison,
         )
+        if not self._fallback:
+            refuse_fallbacks(program, self._graph, self._device)
+        return program
 
     def _compile_update(self) -> Program | Evaluation:
         graph = update_graph(self.state, self._waiting, accumulated=self._accumulate)
@@ -332,6 +368,15 @@ class Step:
             memory_of=self._memory_of,
             poison=self._poison,
         )
+
+    @property
+    def _budget(self) -> str | Budget:
+        if isinstance(self._memory, str):
+            return self._memory
+        taken = sum(state.type.nbytes for state in self.states) + self.resident
+        update = self.update_program if self.state.groups else None
+        beside = update.plan.transient if isinstance(update, Program) else 0
+        return Budget(self._memory, taken, beside)
 
     def _memory_of(self, state: State) -> Any:
         return self._backend.from_host(state.storage.view())
@@ -363,17 +408,17 @@ class Step:
 
 def check_precision(precision: str, backend: Backend) -> str:
     """The precision, where the backend has it."""
-    if precision in backend.precisions:
-        return precision
-    if precision == "bfloat16":
+    if precision not in PRECISIONS:
+        raise AttributeValueError(f"received precision={precision!r}, expected one of {PRECISIONS}")
+    reason = "" if precision == "float32" else backend.why_not(precision)
+    if reason:
+        others = [name for name in PRECISIONS[1:] if name != precision]
+        computed = ["float32", *(name for name in others if not backend.why_not(name))]
         raise DeviceError(
-            f"received precision='bfloat16', which the {backend.name} backend does not compute: "
-            "NumPy has no arithmetic of that type, and conversions would make it slower than "
-            f"float32; expected one of {backend.precisions}"
+            f"received precision={precision!r}, which the {backend.name} backend does not compute "
+            f"here: {reason}; expected one of {computed}"
         )
-    raise AttributeValueError(
-        f"received precision={precision!r}, expected one of {backend.precisions}"
-    )
+    return precision
 
 
 def _check_loss(loss: Value) -> None:

@@ -8,47 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eddl
-from eddl import devices
-from eddl.backends.array import ArrayBackend
-from eddl.compiler import Slabs, compile_graph
-from eddl.errors import DeviceError, EddlError
-from eddl.graph import Graph, Input, Type
+from eddl.errors import EddlError
+from eddl.graph import Input, Type
 from eddl.ops import apply, make_node
 
-try:
-    ONEDNN = devices.backend("cpu:onednn")
-except DeviceError as error:
-    pytest.skip(str(error), allow_module_level=True)
-ARRAY = ArrayBackend(threads=1)
-
-
-def compiled(inputs, outputs, arrays, backend, **options):
-    types = {v: Type(a.dtype, a.shape) for v, a in zip(inputs, arrays, strict=True)}
-    return compile_graph(
-        Graph(inputs, outputs), types, backend, Slabs(backend), memory_of=lambda s: None, **options
-    )
-
-
-def check(inputs, outputs, arrays, tolerance=2e-5):
-    expected = compiled(inputs, outputs, arrays, ARRAY).run(arrays)
-    program = compiled(inputs, outputs, arrays, ONEDNN, poison=True)
-    for _ in range(2):  # the second run finds poison wherever the first one left something
-        for ours, theirs in zip(program.run(arrays), expected, strict=True):
-            scale = max(float(np.abs(theirs).max(initial=0)), 1.0)
-            np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * scale)
-    return [call.offer.kernel for call in program.plan.calls]
-
-
-def with_gradients(y, inputs, seed=0):
-    weight = np.random.default_rng(seed).standard_normal(y.type.sizes).astype("float32")
-    loss = apply("ReduceSum", y * apply("Identity", weight), keepdims=0)
-    return [y, *make_node("Gradients", loss, *inputs, domain="eddl").outputs]
-
-
-def data(*shapes, seed=1):
-    r = np.random.default_rng(seed)
-    arrays = [r.standard_normal(shape).astype("float32") for shape in shapes]
-    return [Input(Type("float32", shape), name=f"x{i}") for i, shape in enumerate(shapes)], arrays
+from .oracle import ARRAY, ONEDNN, check, compiled, data, followed, with_gradients
 
 
 @settings(deadline=None, max_examples=60)
@@ -67,7 +31,8 @@ def test_convolutions_of_any_geometry(draw):
     given_bias = inputs if pick(True, False) else inputs[:2]
     y = apply("Conv", *given_bias, group=group, dilations=tuple(dilations),
               strides=tuple(strides), pads=tuple(pads))  # fmt: skip
-    check(given_bias, with_gradients(y, given_bias), arrays[: len(given_bias)])
+    y, inputs, arrays = followed(draw, y, given_bias, arrays[: len(given_bias)])
+    check(inputs, [y] if pick(True, False) else with_gradients(y, inputs), arrays)
 
 
 @settings(deadline=None, max_examples=60)
@@ -88,7 +53,8 @@ def test_transposed_convolutions_of_any_geometry(draw):
                   pads=tuple(pads), output_padding=tuple(extra))  # fmt: skip
     except EddlError:
         return  # paddings that leave nothing
-    check(given_bias, with_gradients(y, given_bias), arrays[: len(given_bias)])
+    y, inputs, arrays = followed(draw, y, given_bias, arrays[: len(given_bias)])
+    check(inputs, [y] if pick(True, False) else with_gradients(y, inputs), arrays)
 
 
 @settings(deadline=None, max_examples=40)
@@ -107,7 +73,8 @@ def test_pools_of_any_geometry(draw):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 3, 3), (2, 16, 4, 4), (3, 5, 7), (1, 33, 3, 2, 4), (2, 8, 1, 1), (4, 3)]
+    "shape",
+    [(1, 1, 3, 3), (2, 16, 4, 4), (3, 5, 7), (1, 33, 3, 2, 4), (2, 8, 1, 1), (4, 3), (33, 48)],
 )
 @pytest.mark.parametrize("relu", [False, True])
 def test_batch_normalization_in_training(shape, relu):
@@ -134,6 +101,18 @@ def test_what_lies_between_kernels_is_not_reordered():
     weights = [w.type.sizes, v.type.sizes]
     assert sorted(s for s in moved if s not in weights) == [(2, 8, 9, 8), (2, 16, 9, 8)]
     check(inputs, [y], arrays)
+
+
+def test_a_skips_gradient_is_added_by_the_convolution():
+    inputs, arrays = data((2, 16, 16, 16), (16, 16, 3, 3))
+    x, w = inputs
+    first = apply("Conv", x, w, pads=(1, 1, 1, 1))
+    pooled = apply("MaxPool", first, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    ends = with_gradients(apply("Conv", first, w, pads=(1, 1, 1, 1)) + pooled, inputs)
+    program = compiled(inputs, ends, arrays, ONEDNN)
+    chains = [tuple(node.op for node in call.nodes) for call in program.plan.calls]
+    assert {("Conv", "Add"), ("ConvTranspose", "Add")} <= set(chains)
+    check(inputs, ends, arrays)
 
 
 def test_arrays_may_lie_in_any_way():

@@ -22,9 +22,10 @@ def run(code, **environment):
     """Python code in a fresh process; what it prints, and its warnings."""
     import os
 
+    inherited = {k: v for k, v in os.environ.items() if k not in library.WAITING}
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", textwrap.dedent(code)],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
+        env={**inherited, **environment}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
@@ -67,6 +68,23 @@ def test_the_environment_chooses_the_backend():
     assert (said, warned) == ("array", "")
     with pytest.raises(DeviceError, match="cpu:array"):
         devices.backend("cpu:mkl")
+
+
+@pytest.mark.parametrize(("given", "count"), [({}, "0"), ({"GOMP_SPINCOUNT": "1234"}, "1234")])
+def test_threads_that_wait_sleep_unless_the_user_wants_otherwise(given, count):
+    """libgomp reads its environment when it is loaded, and tells what it has read."""
+    _, said = run(
+        """
+        import os
+        from eddl.backends.onednn import load
+        load().dnnl.omp_display_env(1)
+        assert "OMP_WAIT_POLICY" not in os.environ
+        """,
+        **given,
+    )
+    if "GOMP_SPINCOUNT" not in said:
+        pytest.skip("OpenMP is not libgomp")
+    assert f"GOMP_SPINCOUNT = '{count}'" in said
 
 
 def test_another_version_is_refused(monkeypatch):

@@ -105,6 +105,8 @@ ROWS: list[Row] = [
     *_unary("Swish", _wide, alpha=1.5),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 4)]),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 3, 1)]),
+    *(Row("PReluGrad", lambda r, s=s: [spread(r, 2, 3, 4), spread(r, *s), spread(r, 2, 3, 4)],
+          domain="eddl") for s in ((3, 1), (4,), (1, 1, 1))),
     Row("SwiGLU", lambda r: [_wide(r, 3, 4), spread(r, 3, 4)], {"alpha": 1.5}),
     Row("Binarizer", lambda r: [spread(r, 3, 4)], {"threshold": 0.05}, domain="ai.onnx.ml"),
     Row("ArrayFeatureExtractor", lambda r: [spread(r, 3, 4), np.array([[2, 0, 2]])],
@@ -135,6 +137,10 @@ ROWS: list[Row] = [
     Row("Trilu", lambda r: [spread(r, 4, 3), np.array(-1)], {"upper": 0}, constant=(1,)),
     Row("Trilu", lambda r: [spread(r, 3, 4), np.array(1)], constant=(1,)),
     Row("MatMul", lambda r: [_bits(r, 3, 4), _bits(r, 4, 2)]),
+    *(Row("Product", lambda r, a=a, b=b: [spread(r, *a), spread(r, *b)], how, domain="eddl")
+      for a, b, how in (((4, 3), (4, 2), {"transA": 1}), ((3, 4), (2, 4), {"transB": 1}),
+                        ((5, 4, 3), (2, 4), {"transA": 1, "transB": 1}),
+                        ((3, 4), (5, 2, 4), {"transB": 1}))),
     Row("Gemm", lambda r: [_bits(r, 3, 4), _bits(r, 4, 2), _bits(r, 2)], {"alpha": 2.0}),
     *(Row("Range", lambda r, n=n: [np.asarray(x) for x in n], constant=(0, 1, 2))
       for n in ((1, 10, 3), (10, 4, -2), (3, 1, 1), (0.5, 3.1, 0.25))),

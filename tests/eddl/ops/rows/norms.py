@@ -16,6 +16,12 @@ ROWS: list[Row] = [
         {"num_groups": 2, "epsilon": 1e-3}, oracle="onnxruntime"),
     Row("GroupNormalization", lambda r: [spread(r, 1, 4, 3, 2), positive(r, 4), spread(r, 4)],
         {"num_groups": 4}, oracle="onnxruntime"),
+    *(Row(f"{kind}NormalizationGrad", lambda r, x=x, c=c, k=k: [
+            spread(r, *x), positive(r, *c), spread(r, *k), positive(r, *k), spread(r, *x)],
+          {"epsilon": 1e-3, **how}, domain="eddl")
+      for kind, x, c, k, how in (("Instance", (2, 3, 4), (3,), (2, 3, 1), {}),
+                                 ("Group", (2, 6, 3), (6,), (2, 2, 1), {"num_groups": 2}),
+                                 ("Layer", (2, 3, 4), (3, 4), (2, 1, 1), {"axis": 1}))),
     Row("LRN", lambda r: [10 * spread(r, 2, 5, 3, 2)],
         {"size": 3, "alpha": 0.3, "beta": 0.6, "bias": 1.5}, oracle="onnxruntime"),
     Row("LRN", lambda r: [10 * spread(r, 5, 5, 2, 2)], {"size": 4, "alpha": 0.2}),

@@ -15,11 +15,13 @@ from eddl.backends.array import (
     normalization,
     pooling,
     random,
+    recurrent,
     reduction,
     resize,
     sampling,
     signal,
     text,
+    transposed,
 )
 from eddl.backends.array.backend import KERNELS, ArrayBackend
 
@@ -40,9 +42,11 @@ __all__ = [
     "normalization",
     "pooling",
     "random",
+    "recurrent",
     "reduction",
     "resize",
     "sampling",
     "signal",
     "text",
+    "transposed",
 ]

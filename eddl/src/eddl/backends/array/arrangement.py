@@ -28,7 +28,7 @@ def same_order(backend: ArrayBackend, node: Node) -> Offer:
 def _copy(backend: ArrayBackend, source: Any, target: Any) -> Thunk:
     """A copy split over the threads along the first axis."""
     parts = backend.threads.split(target.shape[0]) if target.ndim else []
-    if len(parts) < 2 or target.nbytes < 1 << 16:
+    if len(parts) < 2 or target.nbytes < 1 << 19:
         return lambda: backend.xp.copyto(target, source)
     tasks = [partial(backend.xp.copyto, target[a:b], source[a:b]) for a, b in parts]
     return lambda: backend.threads.run(tasks)

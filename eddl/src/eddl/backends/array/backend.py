@@ -7,6 +7,7 @@ fallback where they have no kernel, and the evaluator that folds constants.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,14 +30,21 @@ from eddl.ops.table import entry
 Array = np.ndarray[Any, Any]
 Kernel = Callable[["ArrayBackend", Node], Offer | None]
 KERNELS: dict[tuple[str, str], Kernel] = {}
+FITS: dict[tuple[str, str], Callable[[Node], bool]] = {}
+"""Which nodes a kernel is for, where it is not for all of the operator's."""
 
 
-def kernel(*names: str, domain: str = "") -> Callable[[Kernel], Kernel]:
-    """Register a function that makes the offer for nodes of the named operators."""
+def kernel(
+    *names: str, domain: str = "", fits: Callable[[Node], bool] | None = None
+) -> Callable[[Kernel], Kernel]:
+    """Register a function that makes the offer for nodes of the named operators, or for those of
+    them that fit; the others are written out."""
 
     def add(function: Kernel) -> Kernel:
         for name in names:
             KERNELS[domain, name] = function
+            if fits is not None:
+                FITS[domain, name] = fits
         return function
 
     return add
@@ -66,18 +74,33 @@ class ArrayBackend:
     alignment = 64
     max_slab = 1 << 62
     accumulates = False
-    precisions: tuple[str, ...] = ("float32", "float16")
+    evaluates = True
 
     def __init__(self, threads: int | None = None) -> None:
         self.xp: Any = np
         self.threads = Threads(threads or available())
-        self._blas: Any = None
+
+    def why_not(self, precision: str) -> str:
+        """Why products are not computed in a precision here; nothing where they are."""
+        if precision != "bfloat16":
+            return ""
+        return (
+            "NumPy has no arithmetic of that type, and conversions would make it slower than "
+            "float32"
+        )
+
+    def halves(self, node: Node) -> bool:
+        """Whether a node whose data are in half precision is computed well: all but norms."""
+        return not entry(node).float32
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """One pattern a node: this backend has a kernel for each operator by itself."""
         from eddl.backends.array.elementwise import offer_formula
 
-        found = KERNELS.get((node.domain, node.op))
+        key = node.domain, node.op
+        found = KERNELS.get(key)
+        if key in FITS and not FITS[key](node):
+            found = None
         if found is None and entry(node).formula is not None:
             found = offer_formula
         if found is None:
@@ -135,11 +158,38 @@ class ArrayBackend:
         return evaluate_graph(self, graph, inputs)
 
     def _single_blas(self) -> contextlib.AbstractContextManager[Any]:
-        if self.threads.count < 2:
-            return contextlib.nullcontext()
-        if self._blas is None:
-            from threadpoolctl import ThreadpoolController
+        return contextlib.nullcontext() if self.threads.count < 2 else SINGLE_BLAS
 
-            self._blas = ThreadpoolController()
-        limit: contextlib.AbstractContextManager[Any] = self._blas.limit(limits=1, user_api="blas")
-        return limit
+
+class SingleBlas:
+    """While any thread is inside, BLAS runs on one thread: its number is the whole process's, so
+    only the first one in changes it, and the last one out puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._libraries: list[Any] | None = None
+        self._counts: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._libraries is None:
+                from threadpoolctl import ThreadpoolController
+
+                found = ThreadpoolController().lib_controllers
+                self._libraries = [library for library in found if library.user_api == "blas"]
+            if not self._inside:
+                self._counts = [library.get_num_threads() for library in self._libraries]
+                for library in self._libraries:
+                    library.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for library, count in zip(self._libraries or (), self._counts, strict=True):
+                    library.set_num_threads(count)
+
+
+SINGLE_BLAS = SingleBlas()

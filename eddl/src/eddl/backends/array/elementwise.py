@@ -24,8 +24,9 @@ from eddl.graph import Constant, Node
 from eddl.ops.elementwise import FUNCTIONS
 from eddl.ops.table import entry
 
-CHUNK = 1 << 14
-"""Elements in a chunk: two or three of them fit a core's second-level cache."""
+CHUNK = 1 << 16
+"""Elements in a chunk: some of them fit a core's second-level cache. Threads hand over the lock of
+Python between the calls of a chunk, so that smaller ones take longer on two threads than on one."""
 
 _BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide",
            ast.BitAnd: "logical_and", ast.BitOr: "logical_or"}  # fmt: skip
@@ -353,12 +354,32 @@ def _cast_call(
 
 def _where(xp: Any, condition: Array, x: Any, y: Any, out: Array) -> None:
     """`out = condition ? x : y`, where `out` may be the memory of x or of y."""
+    over_y = isinstance(y, np.ndarray) and y.shape == out.shape and _same_memory(y, out)
+    patterns = [_pattern(value, out) for value in (x, y)]
+    if condition.shape == out.shape and all(pattern is not None for pattern in patterns):
+        # Many times faster than masked copies: y, and what x differs from it in where it is chosen.
+        chosen = xp.logical_not(condition) if over_y else condition
+        first, second = reversed(patterns) if over_y else patterns
+        target = _pattern(out, out)
+        xp.bitwise_xor(first, second, out=target)
+        xp.multiply(target, chosen, out=target)
+        xp.bitwise_xor(target, second, out=target)
+        return
     if isinstance(x, np.ndarray) and x.shape == out.shape and _same_memory(x, out):
         xp.copyto(out, y, where=xp.logical_not(condition))
         return
-    if not (isinstance(y, np.ndarray) and y.shape == out.shape and _same_memory(y, out)):
+    if not over_y:
         xp.copyto(out, y)
     xp.copyto(out, x, where=condition)
+
+
+def _pattern(value: Any, like: Array) -> Any:
+    """Numbers as whole numbers of the same bits; `None` for those of another type."""
+    if like.dtype.kind not in "fiu":
+        return None
+    if not isinstance(value, np.ndarray):
+        value = np.asarray(value, like.dtype)
+    return value.view(f"u{like.dtype.itemsize}") if value.dtype == like.dtype else None
 
 
 def _or_zero(operands: Sequence[Any], out: Array) -> bool:

@@ -166,6 +166,10 @@ def top_k(backend: ArrayBackend, node: Node) -> Offer:
     return Offer("sort", bind, optional=frozenset({0, 1}))
 
 
+SMALL = 1 << 16
+"""Elements of a result below which all classes are compared at once."""
+
+
 @kernel("OneHot")
 def one_hot(backend: ArrayBackend, node: Node) -> Offer:
     """One comparison a class; indices outside the depth leave every class off."""
@@ -178,6 +182,15 @@ def one_hot(backend: ArrayBackend, node: Node) -> Offer:
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         xp = backend.xp
         result = xp.moveaxis(outputs[0], axis, 0)
+        if result.size < SMALL:
+            classes = xp.arange(depth).reshape(-1, *[1] * inputs[0].ndim)
+
+            def at_once() -> None:
+                result[...] = off
+                chosen = xp.logical_or(inputs[0] == classes, inputs[0] == classes - depth)
+                xp.copyto(result, on, where=chosen)
+
+            return at_once
 
         def work(index: int) -> None:
             chosen = xp.logical_or(inputs[0] == index, inputs[0] == index - depth)

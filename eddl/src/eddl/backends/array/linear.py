@@ -12,14 +12,20 @@ from eddl.backends.array.backend import ArrayBackend, kernel
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 
+SMALL = 1 << 22
+"""Products of two numbers below which waking threads takes longer than it saves."""
+
 
 @kernel("MatMul")
+@kernel("Product", domain="eddl")
 def matmul(backend: ArrayBackend, node: Node) -> Offer:
-    """One product, its rows split over the threads."""
+    """One product, its rows split over the threads; BLAS reads turned operands as they lie."""
+    turned = [node.attributes.get(key, 0) for key in ("transA", "transB")]
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        xp, (a, b), y = backend.xp, inputs, outputs[0]
-        if a.ndim < 2 or y.size < 1 << 14:
+        xp, y = backend.xp, outputs[0]
+        a, b = (x.swapaxes(-1, -2) if way else x for x, way in zip(inputs, turned, strict=True))
+        if a.ndim < 2 or y.size * a.shape[-1] < SMALL:
             return lambda: xp.matmul(a, b, out=y)
         rows_last = b.ndim == 1
         tasks = []

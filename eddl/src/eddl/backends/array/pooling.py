@@ -3,28 +3,73 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from eddl.backends.array.backend import Array, ArrayBackend, kernel
-from eddl.backends.array.convolution import Unfolding, Workspace
+from eddl.backends.array.convolution import plain
+from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Unfolding, Workspace
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 from eddl.ops.pooling import windows_of
 
+PIECE = 1 << 18
+"""Bytes of planes that are pooled at once: they stay in a core's cache from tap to tap."""
 
-def _taps(un: Unfolding) -> list[tuple[slice, ...]]:
-    """For each position of the window, the padded input's elements that stand there."""
-    return [
-        tuple(
-            slice(o * d, o * d + (size - 1) * s + 1, s)
-            for o, d, s, size in zip(offset, un.dilations, un.strides, un.output, strict=True)
-        )
-        for offset in itertools.product(*map(range, un.kernel))
-    ]
+
+class Phases:
+    """Padded planes, their last axis split by the stride: a tap of all windows lies side by side.
+
+    `shape`, of a plane; `taps`, for each position of the window where it finds its elements;
+    `pairs`, places in planes and what stands there in the array without padding.
+    """
+
+    def __init__(self, un: Unfolding, sizes: Sequence[int]) -> None:
+        step, low = un.strides[-1], un.before[-1]
+        padded = [b + n + a for n, b, a in zip(sizes, un.before, un.after, strict=True)]
+        self.shape = (*padded[:-1], step, -(-padded[-1] // step))
+        self.plain = step == 1 and not un.padded
+        self.taps = [
+            (
+                slice(None),
+                *(slice(o * d, o * d + (size - 1) * s + 1, s) for o, d, s, size in outer),
+                last * un.dilations[-1] % step,
+                slice(at := last * un.dilations[-1] // step, at + un.output[-1]),
+            )
+            for *offset, last in itertools.product(*map(range, un.kernel))
+            for outer in [[*zip(offset, un.dilations, un.strides, un.output, strict=False)]]
+        ]
+        inside = [slice(b, b + n) for b, n in zip(un.before[:-1], sizes[:-1], strict=True)]
+        self.pairs = []
+        for phase in range(min(step, sizes[-1])):
+            place = (phase + low) // step
+            count = len(range(phase, sizes[-1], step))
+            where = ((phase + low) % step, slice(place, place + count))
+            self.pairs.append(((slice(None), *inside, *where), (..., slice(phase, None, step))))
+
+    def planes(self, array: Array) -> Array:
+        """[N, C, ...] as planes; of what is plain, as planes of `shape`."""
+        planes = array.reshape(-1, *array.shape[2:])
+        return planes.reshape(-1, *self.shape) if self.plain else planes
+
+    def over(
+        self, backend: ArrayBackend, count: int, itemsize: int, work: Callable[..., None]
+    ) -> list[Thunk]:
+        """The tasks that make `work(thread, start, stop)` go over so many planes, a piece each."""
+        return [
+            in_turn([partial(work, t, i, min(i + self.piece(itemsize), stop))
+                     for i in range(start, stop, self.piece(itemsize))])
+            for t, (start, stop) in enumerate(backend.threads.split(count))
+        ]  # fmt: skip
+
+    def piece(self, itemsize: int) -> int:
+        """How many planes are pooled at once."""
+        return max(PIECE // (math.prod(self.shape) * itemsize), 1)
 
 
 def _over_samples(backend: ArrayBackend, samples: int, work: Any) -> Thunk:
@@ -39,51 +84,64 @@ def max_pool(backend: ArrayBackend, node: Node) -> Offer:
     x = node.inputs[0]
     assert x is not None
     un, shape = Unfolding.of(windows_of(node)), x.type.sizes
-    sizes = [b + n + a for n, b, a in zip(shape[2:], un.before, un.after, strict=True)]
-    pooled = node.outputs[0].type.sizes
+    phases, count = Phases(un, shape[2:]), Workspace()
+    pooled, saved = node.outputs[0].type.sizes, node.outputs[2].dtype
     lowest: Any = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
-    threads = backend.threads.count
-    share = -(-shape[0] // threads)
-    count = Workspace()
+    piece = min(phases.piece(x.dtype.itemsize), shape[0] * shape[1])
 
-    def plan(space: Workspace) -> tuple[Any, list[Any]]:
-        padded = space.take((*shape[:2], *sizes), x.dtype) if un.padded else None
-        masks = [space.take((share, *pooled[1:]), bool) for _ in range(threads)]
-        return padded, masks
+    def plan(space: Workspace) -> list[Any]:
+        size = 0 if phases.plain else piece
+        return [
+            (
+                space.take((size, *phases.shape), x.dtype),
+                space.take((piece, *un.output), bool),
+                space.take((piece, *un.output), saved),
+            )
+            for _ in range(backend.threads.count)
+        ]
 
     plan(count)
-    inside = tuple(slice(b, b + n) for b, n in zip(un.before, shape[2:], strict=True))
-    taps = _taps(un)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        xp, data, (best, places, chosen) = backend.xp, inputs[0], outputs
+        xp, data, (best, places, chosen) = backend.xp, phases.planes(plain(inputs[0])), outputs
         if places is not None and chosen is None:
-            chosen = xp.empty(pooled, node.outputs[2].dtype)
-        padded, masks = plan(Workspace(workspace))
+            chosen = xp.empty(pooled, saved)
+        rooms = plan(Workspace(workspace))
+        greatest = best.reshape(-1, *un.output)
+        marks = None if chosen is None else chosen.reshape(-1, *un.output)
 
         def work(thread: int, start: int, stop: int) -> None:
-            source: Array = data[start:stop]
-            if padded is not None:
-                source = padded[start:stop]
-                source.fill(lowest)
-                xp.copyto(source[(slice(None), slice(None), *inside)], data[start:stop])
-            out, mask = best[start:stop], masks[thread][: stop - start]
-            for index, tap in enumerate(taps):
-                candidate = source[(slice(None), slice(None), *tap)]
+            source, mask, numbers = (room[: stop - start] for room in rooms[thread])
+            if phases.plain:
+                source = data[start:stop]
+            else:
+                if un.padded:
+                    source.fill(lowest)
+                for place, part in phases.pairs:
+                    xp.copyto(source[place], data[start:stop][part])
+            out = greatest[start:stop]
+            for index, tap in enumerate(phases.taps):
+                candidate = source[tap]
                 if index == 0:
                     xp.copyto(out, candidate)
-                    if chosen is not None:
-                        chosen[start:stop].fill(0)
-                elif chosen is None:
-                    xp.maximum(out, candidate, out=out)
-                else:
+                    if marks is not None:
+                        marks[start:stop].fill(0)
+                    continue
+                if marks is not None:
+                    # Later numbers are greater, so the last tap that was greater stays.
                     xp.greater(candidate, out, out=mask)
-                    xp.copyto(out, candidate, where=mask)
-                    xp.copyto(chosen[start:stop], index, where=mask)
-            if places is not None:
-                _find(node, un, chosen, places, start, stop)
+                    xp.multiply(mask.view(np.uint8), saved.type(index), out=numbers)
+                    xp.maximum(marks[start:stop], numbers, out=marks[start:stop])
+                xp.maximum(out, candidate, out=out)
 
-        return _over_samples(backend, shape[0], work)
+        tasks = phases.over(backend, len(data), x.dtype.itemsize, work)
+
+        def run() -> None:
+            backend.threads.run(tasks)
+            if places is not None:
+                _find(node, un, chosen, places, 0, shape[0])
+
+        return run
 
     return Offer("taps", bind, workspace=count.used, optional=frozenset({1, 2}))
 
@@ -123,38 +181,47 @@ def max_pool_grad(backend: ArrayBackend, node: Node) -> Offer:
     dy = node.inputs[0]
     assert dy is not None
     un, shape = Unfolding.of(windows_of(node)), node.attributes["shape"]
-    sizes = [b + n + a for n, b, a in zip(shape[2:], un.before, un.after, strict=True)]
-    pooled, threads = dy.type.sizes, backend.threads.count
-    share = -(-shape[0] // threads)
-    count = Workspace()
+    phases, count = Phases(un, shape[2:]), Workspace()
+    piece = min(phases.piece(dy.dtype.itemsize), shape[0] * shape[1])
+    covers = all(s == k and n == o * k for s, k, n, o in zip(
+        un.strides, un.kernel, shape[2:], un.output, strict=True)) and not un.padded  # fmt: skip
 
-    def plan(space: Workspace) -> tuple[Any, list[Any], list[Any]]:
-        padded = space.take((*shape[:2], *sizes), dy.dtype) if un.padded else None
-        masks = [space.take((share, *pooled[1:]), bool) for _ in range(threads)]
-        parts = [space.take((share, *pooled[1:]), dy.dtype) for _ in range(threads)]
-        return padded, masks, parts
+    def plan(space: Workspace) -> list[Any]:
+        size = 0 if phases.plain else piece
+        return [
+            (
+                space.take((size, *phases.shape), dy.dtype),
+                space.take((piece, *un.output), bool),
+                space.take((piece, *un.output), dy.dtype),
+            )
+            for _ in range(backend.threads.count)
+        ]
 
     plan(count)
-    inside = tuple(slice(b, b + n) for b, n in zip(un.before, shape[2:], strict=True))
-    taps = _taps(un)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        xp, (gradient, chosen), result = backend.xp, inputs, outputs[0]
-        padded, masks, parts = plan(Workspace(workspace))
+        xp, result = backend.xp, phases.planes(outputs[0])
+        gradient, chosen = (plain(a).reshape(-1, *un.output) for a in inputs)
+        rooms = plan(Workspace(workspace))
 
         def work(thread: int, start: int, stop: int) -> None:
-            target = (result if padded is None else padded)[start:stop]
-            mask, part = masks[thread][: stop - start], parts[thread][: stop - start]
-            target.fill(0)
-            for index, tap in enumerate(taps):
+            target, mask, part = (room[: stop - start] for room in rooms[thread])
+            if phases.plain:
+                target = result[start:stop]
+            if not covers:
+                target.fill(0)
+            for index, tap in enumerate(phases.taps):
                 xp.equal(chosen[start:stop], index, out=mask)
-                xp.multiply(gradient[start:stop], mask, out=part)
-                place = target[(slice(None), slice(None), *tap)]
-                xp.add(place, part, out=place)
-            if padded is not None:
-                xp.copyto(result[start:stop], target[(slice(None), slice(None), *inside)])
+                place = target[tap]
+                xp.multiply(gradient[start:stop], mask, out=place if covers else part)
+                if not covers:
+                    xp.add(place, part, out=place)
+            if not phases.plain:
+                for place, whole in phases.pairs:
+                    xp.copyto(result[start:stop][whole], target[place])
 
-        return _over_samples(backend, shape[0], work)
+        tasks = phases.over(backend, len(gradient), dy.dtype.itemsize, work)
+        return lambda: backend.threads.run(tasks)
 
     return Offer("taps", bind, workspace=count.used)
 
@@ -190,8 +257,8 @@ def sum_pool(backend: ArrayBackend, node: Node) -> Offer:
         def work(thread: int, start: int, stop: int) -> None:
             source, target = inputs[0][start:stop], outputs[0][start:stop]
             target.fill(0)
-            for pooled, plain in taps:
-                to, of = (plain, pooled) if back else (pooled, plain)
+            for pooled, whole in taps:
+                to, of = (whole, pooled) if back else (pooled, whole)
                 xp.add(target[to], source[of], out=target[to])
 
         return _over_samples(backend, sizes[0], work)

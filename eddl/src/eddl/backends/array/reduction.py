@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import ArrayBackend, kernel
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Constant, Node, Value
 from eddl.ops.reduction import reduced_axes
@@ -23,8 +23,14 @@ PARTS = 4
 ROWS = 16
 """Neighbouring rows that are reduced as one long one."""
 
-LARGE = 1 << 16
-"""Elements from which a reduction is cut."""
+WIDEST = 1 << 12
+"""Elements of a row up to which that is done: longer ones fill the cache by themselves."""
+
+LARGE = 1 << 18
+"""Elements from which a reduction is cut: below, waking threads takes longer than it saves."""
+
+SMALL = 1 << 15
+"""Elements below which exponentials are computed on one thread."""
 
 _UFUNCS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "maximum", "ReduceMin": "minimum",
            "ReduceProd": "multiply"}  # fmt: skip
@@ -55,9 +61,11 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
     wide = x.dtype.kind not in "fiub"  # bfloat16 sums in float32
     cut = next((axis for axis in axes if shape[axis] >= 4 * PARTS), None)
     need = Workspace()
+    rows = x.type.count // max(count, 1) <= WIDEST
     if cut is not None and x.type.count >= LARGE and not wide:
         need.take((PARTS, *kept), x.dtype)
-        need.take((PARTS, ROWS, x.type.count // count), x.dtype)
+        if rows:
+            need.take((PARTS, ROWS, x.type.count // count), x.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         xp = backend.xp
@@ -83,7 +91,7 @@ def reduce(backend: ArrayBackend, node: Node) -> Offer:
             return in_turn([whole, finish])
         space = Workspace(workspace)
         sums = space.take((PARTS, *kept), x.dtype)
-        lines = _lines(inputs[0], axes)
+        lines = _lines(inputs[0], axes) if rows else None
         if lines is not None:
             wide_sums = space.take((PARTS, ROWS, lines.shape[-1]), x.dtype)
 
@@ -164,7 +172,7 @@ def softmax(backend: ArrayBackend, node: Node) -> Offer:
                 xp.add.reduce(out, axis=1, keepdims=True, out=line)
                 xp.divide(out, line, out=out)
 
-        parts = backend.threads.split(outer)
+        parts = backend.threads.split(outer) if x.type.count >= SMALL else [(0, outer)]
         tasks = [partial(work, a, b) for a, b in parts]
         return lambda: backend.threads.run(tasks)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import ArrayBackend, kernel
-from eddl.backends.array.convolution import Workspace
+from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Constant, Node
 

@@ -8,6 +8,7 @@ into the layout that a kernel wants, once a run for all kernels that want the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy as np
 from eddl.backends.array import ArrayBackend
 from eddl.backends.array.threads import available
 from eddl.backends.onednn.handles import Descriptor, Kernel, channels_last, describe, row_major
-from eddl.backends.onednn.library import DST, SRC, Library, Refused, load
+from eddl.backends.onednn.library import DST, FLOATS, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
+from eddl.compiler.fallback import is_work
+from eddl.compiler.precision import MOVING
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
 from eddl.ops.table import entry
@@ -40,11 +43,27 @@ def kernel(*names: str, domain: str = "") -> Callable[[Make], Make]:
     return add
 
 
+class Yielded(Refused):
+    """oneDNN could, and the array backend's kernel is the faster one."""
+
+
+def _of_host(pattern: Pattern, reasons: Sequence[str]) -> Pattern:
+    """An array kernel; `reasons`, last the latest, say why it stands in for the device's work."""
+
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made = pattern.offer(nodes)
+        work = is_work(nodes[0]) and bool(reasons)
+        return made and replace(made, host=reasons[-1] if work else "")
+
+    return Pattern(pattern.ops, offer)
+
+
 class OneDnnBackend(ArrayBackend):
     """oneDNN on the host, composed with the array backend."""
 
     name = "onednn"
     accumulates = True
+    evaluates = False
 
     def __init__(self, threads: int | None = None, library: Library | None = None) -> None:
         super().__init__(1)
@@ -53,15 +72,34 @@ class OneDnnBackend(ArrayBackend):
         self._plain = ArrayBackend(1)
         self._plain.threads = self.threads
 
+    def why_not(self, precision: str) -> str:
+        """Why products are not computed in a precision here; nothing where they are."""
+        from eddl.backends.onednn.halves import why_not
+
+        return why_not(self.library, precision)
+
+    def halves(self, node: Node) -> bool:
+        """Whether a node whose data are in bfloat16 is computed well: by oneDNN, by moving
+        elements, or in float32 from block to block."""
+        if entry(node).formula is not None or node.op in MOVING:
+            return True
+        make = KERNELS.get((node.domain, node.op))
+        try:
+            return make is not None and make(self, node) is not None
+        except Refused:
+            return False
+
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """oneDNN's kernel, if it has one, and the array backend's."""
-        plain = super().patterns(node)
+        reasons: list[str] = []
+        plain = [_of_host(pattern, reasons) for pattern in super().patterns(node)]
         make = KERNELS.get((node.domain, node.op))
         if make is None and plain and entry(node).formula is not None:
             from eddl.backends.onednn.elementwise import offer_chains
 
             make = offer_chains
         if make is None:
+            reasons.append("oneDNN has no kernel for it")
             return plain
         longer = CHAINS.get((node.domain, node.op))
         found = make
@@ -69,7 +107,8 @@ class OneDnnBackend(ArrayBackend):
         def offer(nodes: Sequence[Node]) -> Offer | None:
             try:
                 return found(self, nodes[0])
-            except Refused:
+            except Refused as refusal:
+                reasons.append("" if isinstance(refusal, Yielded) else str(refusal))
                 return None
 
         if not plain and offer([node]) is None:
@@ -105,10 +144,8 @@ class OneDnnBackend(ArrayBackend):
             ends = [packing.packed if x is mine else packing.plain for x in (source, target)]
             if any(x is not mine and x != PLAIN for x in (source, target)):
                 raise Refused(f"a reorder from {source.name} to {target.name}")
-        elif type.dtype == np.float32:
-            ends = [self.describe(type, layout) for layout in (source, target)]
         else:
-            raise Refused(f"a reorder of {type}")
+            ends = [self.describe(type, layout) for layout in (source, target)]
         before, after = ends
         made = Kernel(self.library, "reorder", before, self.library.engine, after,
                       self.library.engine, None, slow=True)  # fmt: skip
@@ -123,9 +160,10 @@ class OneDnnBackend(ArrayBackend):
 
     def describe(self, type: Type, layout: Layout = CHANNELS_LAST) -> Descriptor:
         """A floating value as oneDNN sees it."""
-        if type.dtype != np.float32:
-            raise Refused(f"received {type}; only float32 is computed here")
-        return strided(self.library, type.sizes, layout)
+        if type.dtype.name not in FLOATS:
+            raise Refused(f"received {type}; only {' and '.join(FLOATS)} are computed here")
+        rule = row_major if layout == PLAIN else channels_last
+        return describe(self.library, type.sizes, rule(type.sizes), type.dtype.name)
 
     def run(self, calls: Sequence[Thunk]) -> None:
         """Make the calls in order."""
@@ -171,12 +209,6 @@ def mask(type: Type, nbytes: int) -> Layout:
     if nbytes != type.count and (type.count % 8 or nbytes != type.count // 8):
         raise Refused(f"a mask of {nbytes} bytes for {type}")
     return Layout("mask", nbytes)
-
-
-def strided(library: Library, sizes: Sequence[int], layout: Layout = CHANNELS_LAST) -> Descriptor:
-    """A float32 tensor in a layout that both sides know."""
-    rule = row_major if layout == PLAIN else channels_last
-    return describe(library, sizes, rule(sizes))
 
 
 def _unpack(bits: Array, result: Array) -> Thunk:

@@ -6,26 +6,30 @@ with a bias it is oneDNN's deconvolution, whose weights have their channels the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from eddl.backends.array.threads import in_turn
+from eddl.backends.onednn import volumes
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, kernel, packed
 from eddl.backends.onednn.handles import (
+    Attributes,
     Descriptor,
-    Handle,
     Kernel,
+    Operations,
     attributes,
     describe,
     longs,
+    rectified,
     row_major,
     single,
 )
 from eddl.backends.onednn.library import (
+    AFTERWARDS,
     BIAS,
     CONVOLUTION_DIRECT,
     DECONVOLUTION_DIRECT,
@@ -33,14 +37,13 @@ from eddl.backends.onednn.library import (
     DIFF_SRC,
     DIFF_WEIGHTS,
     DST,
-    ELTWISE_RELU,
     FORWARD_TRAINING,
     SRC,
     WEIGHTS,
     Refused,
 )
-from eddl.compiler.protocol import CHANNELS_LAST, Arrangement, Offer, Pattern, Thunk
-from eddl.graph import Node, Value
+from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Pattern, Thunk
+from eddl.graph import Node, Type, Value
 from eddl.ops.convolution import windows_of
 from eddl.ops.windows import Windows
 
@@ -58,10 +61,10 @@ def geometry(windows: Windows) -> list[Any]:
 
 
 def weights(
-    backend: OneDnnBackend, sizes: Sequence[int], group: int, *, turned: bool = False
+    backend: OneDnnBackend, type: Type, group: int, *, turned: bool = False
 ) -> tuple[Descriptor, Descriptor]:
     """Weights in ONNX's order, and wherever oneDNN wants them; `turned` swaps their channels."""
-    first, second, *kernel_sizes = sizes
+    first, second, *kernel_sizes = type.sizes
     dims = [group, first // group, second, *kernel_sizes]
     strides = row_major(dims)
     if turned:
@@ -69,7 +72,8 @@ def weights(
         strides[1:3] = strides[2:0:-1]
     if group == 1:
         dims, strides = dims[1:], strides[1:]
-    return describe(backend.library, dims, strides), describe(backend.library, dims)
+    here, kind = backend.library, type.dtype.name
+    return describe(here, dims, strides, kind), describe(here, dims, None, kind)
 
 
 def _values(node: Node) -> tuple[Value, Value, Value | None]:
@@ -81,69 +85,76 @@ def _values(node: Node) -> tuple[Value, Value, Value | None]:
 
 
 def _plain_vector(backend: OneDnnBackend, value: Value | None) -> Descriptor | None:
-    return None if value is None else describe(backend.library, value.type.sizes, [1])
+    return None if value is None else backend.describe(value.type, PLAIN)
 
 
 @kernel("Conv")
 def conv(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     """The forward convolution; `rest` is what follows in the same pass."""
     x, w, bias = _values(node)
-    plain, wanted = weights(backend, w.type.sizes, node.attributes["group"])
+    tiled = _tiled(backend, node, "forward", w.type.sizes, rest)
+    if tiled is not None:
+        return tiled
+    plain, wanted = weights(backend, w.type, node.attributes["group"])
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     shift = _plain_vector(backend, bias)
-    attribute = attributes(backend.library, partial(_append, backend, rest) if rest else None)
-    made = Kernel(
+    made = _with(rest, backend, lambda attribute: Kernel(
         backend.library, "convolution_forward", backend.library.engine, FORWARD_TRAINING,
         CONVOLUTION_DIRECT, source, wanted,
         shift, target,
         *geometry(windows_of(node)), attribute,
-    )  # fmt: skip
-    offer = _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
-                   {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
-    return _adding(offer) if any(follower.op == "Add" for follower in rest) else offer
+    ))  # fmt: skip
+    return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
+                  {SRC: source, WEIGHTS: None, BIAS: shift, DST: target}, rest)  # fmt: skip
 
 
-def _append(backend: OneDnnBackend, rest: Sequence[Node], operations: Handle) -> None:
-    for node in rest:
-        if node.op == "Add":
-            backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
-        else:
-            backend.library.call("post_ops_append_eltwise", operations, ELTWISE_RELU, single(0.0),
-                                 single(0.0))  # fmt: skip
+def _tiled(
+    backend: OneDnnBackend, node: Node, kind: str, sizes: Sequence[int], rest: Sequence[Node] = ()
+) -> Offer | None:
+    """The offer of a convolution with fewer products, where it is the faster one."""
+    x, other, _ = _values(node)
+    made = (other if kind == "weights" else node.outputs[0]).type
+    if node.attributes["group"] != 1 or {x.dtype, other.dtype} != {np.dtype(np.float32)}:
+        return None
+    samples, _, *space = x.type.sizes
+    followers = [*(["Bias"] if len(node.inputs) > 2 else []), *(n.op for n in rest)]
+    try:
+        for follower in rest:
+            if follower.op == "PRelu":
+                _slopes(follower)
+        return volumes.offer(backend, windows_of(node), samples, kind, space, made.sizes[2:],
+                             sizes, followers)  # fmt: skip
+    except Refused:
+        return None
 
 
-def _adding(offer: Offer) -> Offer:
-    """The offer with one more input, last, which is in the output's memory or copied there."""
+def _with(
+    rest: Sequence[Node], backend: OneDnnBackend, make: Callable[[Attributes], Kernel]
+) -> Kernel:
+    """The kernel with what follows in the same pass."""
+    if not rest:
+        return make(attributes(backend.library))
 
-    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        *others, addend = inputs
-        run, target = offer.bind(others, outputs, workspace), outputs[0]
-        if addend.ctypes.data == target.ctypes.data:
-            return run
-        return in_turn([lambda: np.copyto(target, addend), run])
+    def append(rectify: Callable[[Operations, int], None], operations: Operations) -> None:
+        for node in rest:
+            if node.op == "Add":
+                backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+            elif node.op == "PRelu":
+                operations.slope(_slopes(node))
+            else:
+                rectify(operations, node.outputs[0].rank)
 
-    (chosen,) = offer.arrangements
-    added = Arrangement((*chosen.inputs, CHANNELS_LAST), chosen.outputs)
-    last = len(chosen.inputs)
-    return replace(offer, bind=bind, arrangements=(added,), overwrites={0: (last,)})
-
-
-def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
-    def offer(nodes: Sequence[Node]) -> Offer | None:
-        made = nodes[0].outputs[0]
-        for follower in nodes[1:]:
-            values = [v for v in follower.inputs if v is not None]
-            if any(v.type != made.type for v in values) or values[1:] == [made]:
-                return None
-        try:
-            return conv(backend, *nodes)
-        except Refused:
-            return None
-
-    return [Pattern(("Conv", *rest), offer) for rest in (("Add", "Relu"), ("Add",), ("Relu",))]
+    return rectified(lambda way: make(attributes(backend.library, partial(append, way))))
 
 
-CHAINS["", "Conv"] = _chains
+def _slopes(node: Node) -> list[int]:
+    """The sizes of a PRelu's slopes, one or a channel, with as many axes as its result."""
+    slope, y = node.inputs[1], node.outputs[0]
+    assert slope is not None
+    sizes = [1] * (y.rank - slope.rank) + list(slope.type.sizes)
+    if math.prod(sizes) not in (1, sizes[1]):
+        raise Refused("slopes that differ in space")
+    return sizes
 
 
 def _hint(
@@ -158,40 +169,78 @@ def _hint(
 
 
 @kernel("ConvTranspose")
-def conv_transpose(backend: OneDnnBackend, node: Node) -> Offer:
-    """The gradient of a convolution by its data, or the deconvolution where there is a bias."""
+def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
+    """The gradient of a convolution by its data, or the deconvolution where there is a bias or
+    something follows in the same pass."""
     x, w, bias = _values(node)
+    tiled = _tiled(backend, node, "data", w.type.sizes, rest)
+    if tiled is not None:
+        return tiled
     library, windows, group = backend.library, windows_of(node), node.attributes["group"]
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
-    attribute = attributes(library)
-    if bias is not None:
-        plain, wanted = weights(backend, w.type.sizes, group, turned=True)
-        shift = describe(library, bias.type.sizes, [1])
-        made = Kernel(
+    if bias is not None or rest:
+        plain, wanted = weights(backend, w.type, group, turned=True)
+        shift = _plain_vector(backend, bias)
+        made = _with(rest, backend, lambda attribute: Kernel(
             library, "deconvolution_forward", library.engine, FORWARD_TRAINING,
             DECONVOLUTION_DIRECT, source, wanted, shift, target,
             *geometry(windows), attribute,
-        )  # fmt: skip
+        ))  # fmt: skip
+        if rest and made.implementation.startswith("conv:"):
+            raise Refused(f"what follows {made.implementation} would be a pass of its own, scalar")
         return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
-                      {SRC: source, WEIGHTS: None, BIAS: shift, DST: target})  # fmt: skip
-    plain, wanted = weights(backend, w.type.sizes, group)
+                      {SRC: source, WEIGHTS: None, BIAS: shift, DST: target}, rest)  # fmt: skip
+    plain, wanted = weights(backend, w.type, group)
     hint = _hint(backend, source, target, windows, wanted)
     made = Kernel(
         library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, target,
-        wanted, source, *geometry(windows), hint.description, attribute,
+        wanted, source, *geometry(windows), hint.description, attributes(library),
     )  # fmt: skip
     return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                   {DIFF_DST: source, WEIGHTS: None, DIFF_SRC: target})  # fmt: skip
 
 
+FOLLOWERS = (("Add", "Relu"), ("Add", "PRelu"), ("Add",), ("Relu",), ("PRelu",))
+"""What a convolution does to its result before it stores it."""
+
+
+def _chains(
+    make: Callable[..., Offer | None], backend: OneDnnBackend, node: Node
+) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made = nodes[0].outputs[0]
+        for follower in nodes[1:]:
+            values = [v for v in follower.inputs[: 1 + (follower.op == "Add")] if v is not None]
+            if any(v.type != made.type for v in values) or values.count(made) > 1:
+                return None
+        try:
+            return make(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern((node.op, *rest), offer) for rest in FOLLOWERS]
+
+
+CHAINS["", "Conv"] = partial(_chains, conv)
+CHAINS["", "ConvTranspose"] = partial(_chains, conv_transpose)
+
+
 @kernel("ConvWeightGrad", domain="eddl")
-def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
-    """The gradient of a convolution by its weights."""
+def conv_weight_grad(backend: OneDnnBackend, node: Node, cast: Node | None = None) -> Offer:
+    """The gradient of a convolution by its weights; what `cast` makes of it need not be rounded
+    before."""
     x, dy, _ = _values(node)
+    tiled = _tiled(backend, node, "weights", node.outputs[0].type.sizes)
+    if tiled is not None:
+        return tiled
     library, windows = backend.library, windows_of(node)
-    plain, wanted = weights(backend, node.outputs[0].type.sizes, node.attributes["group"])
+    if x.dtype != np.float32 and _sees_padding_alone(windows, x.type.sizes[2:]):
+        raise Refused("a gradient that oneDNN 3.2 leaves undefined: its tiles skip such weights")
+    result = (cast or node).outputs[0].type
+    plain, wanted = weights(backend, result, node.attributes["group"])
     large, small = backend.describe(x.type), backend.describe(dy.type)
-    hint = _hint(backend, small, large, windows, wanted)
+    _, alike = weights(backend, node.outputs[0].type, node.attributes["group"])
+    hint = _hint(backend, small, large, windows, alike)
     attribute = attributes(library)
     made = Kernel(
         library, "convolution_backward_weights", library.engine, CONVOLUTION_DIRECT,
@@ -214,6 +263,30 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node) -> Offer:
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
 
 
+def _sees_padding_alone(windows: Windows, sizes: Sequence[int]) -> bool:
+    """Whether some weight is multiplied by nothing but padding."""
+    axes = zip(sizes, windows.kernel, windows.strides, windows.dilations, windows.before,
+               windows.output, strict=True)  # fmt: skip
+    return any(
+        not any(0 <= tap * dilation - before + stride * i < size for i in range(int(count or 0)))
+        for size, kernel, stride, dilation, before, count in axes
+        for tap in range(kernel)
+    )
+
+
+def _cast_gradient(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        try:
+            return conv_weight_grad(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern(("ConvWeightGrad", "Cast"), offer)]
+
+
+CHAINS["eddl", "ConvWeightGrad"] = _cast_gradient
+
+
 def straight(x: Any) -> Any:
     """The caller's own array may lie in any way; whatever the program holds lies as planned."""
     turned = x.transpose(0, *range(2, x.ndim), 1)
@@ -221,23 +294,44 @@ def straight(x: Any) -> Any:
 
 
 def _offer(
-    node: Node, made: Kernel, packing: Packing, arguments: dict[int, Descriptor | None]
+    node: Node,
+    made: Kernel,
+    packing: Packing,
+    arguments: dict[int, Descriptor | None],
+    rest: Sequence[Node] = (),
 ) -> Offer:
-    """The offer of a kernel with data, weights and perhaps a bias."""
+    """The offer of a kernel with data, weights and perhaps a bias, and then what `rest` takes: a
+    value to add, which is in the output's memory or copied there, and slopes."""
     whole = {number: packing.packed if d is None and number == WEIGHTS else d
              for number, d in arguments.items()}  # fmt: skip
     data, *others, result = whole
+    count = len(node.inputs)
+    adds = [follower.op == "Add" for follower in rest]
+    slopes = {
+        AFTERWARDS * (place + 1) | WEIGHTS: describe(made.library, sizes, row_major(sizes))
+        for place, follower in enumerate(rest)
+        if follower.op == "PRelu"
+        for sizes in [_slopes(follower)]
+    }
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        arrays = {data: straight(inputs[0]), result: outputs[0],
-                  **dict(zip(others, inputs[1:], strict=False))}  # fmt: skip
+        own, more = inputs[:count], inputs[count:]
+        curves = map(np.ascontiguousarray, more[sum(adds) :])
+        arrays = {data: straight(own[0]), result: outputs[0],
+                  **dict(zip(others, own[1:], strict=False)),
+                  **dict(zip(slopes, curves, strict=True))}  # fmt: skip
         given = {
             number: (descriptor, arrays[number])
-            for number, descriptor in whole.items()
+            for number, descriptor in (*whole.items(), *slopes.items())
             if descriptor is not None
         }
-        return made.bind(given, workspace)
+        run, target = made.bind(given, workspace), outputs[0]
+        if not any(adds) or more[0].ctypes.data == target.ctypes.data:
+            return run
+        return in_turn([lambda: np.copyto(target, more[0]), run])
 
-    layouts = (CHANNELS_LAST, packed(packing), None)[: len(node.inputs)]
-    chosen = Arrangement(layouts, (CHANNELS_LAST,))
-    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+    layouts = (CHANNELS_LAST, packed(packing), None)[:count]
+    extra = [CHANNELS_LAST] * sum(adds) + [PLAIN] * len(slopes)
+    chosen = Arrangement((*layouts, *extra), (CHANNELS_LAST,))
+    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,),
+                 overwrites={0: (count,)} if any(adds) else {})  # fmt: skip

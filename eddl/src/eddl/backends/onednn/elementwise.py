@@ -12,7 +12,7 @@ formulas are left to it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,30 +20,30 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import alike
-from eddl.backends.array.convolution import Workspace
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.handles import (
     Array,
     Descriptor,
-    Handle,
     Kernel,
+    Operations,
     attributes,
     describe,
+    rectified,
     single,
 )
-from eddl.backends.onednn.library import DST, SRC, Refused
+from eddl.backends.onednn.library import AFTERWARDS, DST, FLOATS, SRC, Refused
 from eddl.compiler.protocol import Offer, Thunk
-from eddl.graph import Node
+from eddl.graph import Constant, Node
 from eddl.ops.table import entry
 
-ADD, MULTIPLY, DIVIDE, SUBTRACT = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5
-SQUARE_ROOT = 0x25
+ADD, MULTIPLY, DIVIDE, SUBTRACT, GREATER = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5, 0x1FFF7
+SQUARE_ROOT, RECTIFIER = 0x25, 0x20
 OPERATIONS = {ast.Add: ADD, ast.Sub: SUBTRACT, ast.Mult: MULTIPLY, ast.Div: DIVIDE}
 SECOND = 2
-AFTERWARDS = 32768
-"""Argument numbers of what is joined by the operations that follow begin at multiples of this."""
-BLOCK = 1 << 15
+BLOCK = 1 << 17
+"""Elements of a block: they fit the cache, and their kernels take longer than calling them."""
 MOST_BLOCKS = 256
 FEWEST = 1 << 14
 """Elements below which calling oneDNN costs more than it saves."""
@@ -61,9 +61,11 @@ class Chain:
 
 
 class Compiler:
-    """Chains for a formula; `scalars` are the inputs of one element."""
+    """Chains for a formula; `scalars` are the inputs of one element; `rectifies` takes rectifiers
+    and their gradients, too."""
 
-    def __init__(self, node: Node, scalars: set[int]) -> None:
+    def __init__(self, node: Node, scalars: set[int], *, rectifies: bool = False) -> None:
+        self._rectifies = rectifies
         operator = entry(node)
         assert operator.formula is not None
         text = operator.formula if isinstance(operator.formula, str) else operator.formula(node)
@@ -74,6 +76,11 @@ class Compiler:
             k: float(v) for k, v in node.attributes.items() if isinstance(v, (int, float))
         }
         self._scalars = scalars
+        self._zeros = {
+            name
+            for name, v in zip(names, node.inputs, strict=True)
+            if isinstance(v, Constant) and v.type.count == 1 and not v.data.any()
+        }
         self.chains: list[Chain] = []
         self.temporaries = 0
         self.choice: tuple[int, int] | None = None
@@ -103,14 +110,34 @@ class Compiler:
                     return ("number", -found[1])
                 return self._join(MULTIPLY, found, ("number", -1.0))
             case ast.Call(func=ast.Name(id="sqrt"), args=[inner]):
-                found = self._visit(inner)
-                if isinstance(found, tuple):
-                    found = self._join(MULTIPLY, found, ("number", 1.0))
-                found.rest.append((SQUARE_ROOT, None))
-                return found
+                return self._afterwards(SQUARE_ROOT, inner)
+            case ast.Call(func=ast.Name(id="maximum"), args=[inner, other]) if self._zero(other):
+                return self._afterwards(RECTIFIER, inner)
+            case ast.Call(
+                func=ast.Name(id="where"),
+                args=[ast.Compare(left=left, ops=[ast.Gt()], comparators=[zero]), inner, other],
+            ) if self._zero(zero) and self._zero(other):
+                passed = self._join(GREATER, self._visit(left), ("number", 0.0))
+                return self._join(MULTIPLY, self._visit(inner), passed)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
                 return self._join(OPERATIONS[type(op)], self._visit(left), self._visit(right))
         raise Refused("a formula with more than exact arithmetic")
+
+    def _zero(self, tree: ast.AST) -> bool:
+        """Whether it is the zero of a rectifier that may be taken."""
+        match tree:
+            case ast.Constant(value=0):
+                return self._rectifies
+            case ast.Name(id=name):
+                return self._rectifies and name in self._zeros
+        return False
+
+    def _afterwards(self, operation: int, tree: ast.AST) -> Chain:
+        found = self._visit(tree)
+        if isinstance(found, tuple):
+            found = self._join(MULTIPLY, found, ("number", 1.0))
+        found.rest.append((operation, None))
+        return found
 
     def _join(self, operation: int, left: Chain | Operand, right: Chain | Operand) -> Chain:
         if isinstance(left, Chain):
@@ -151,16 +178,20 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
     scalars = {i for i, value in enumerate(values) if value.type.count == 1}
     if any(v.type.sizes != output.sizes for i, v in enumerate(values) if i not in scalars):
         raise Refused("operands to be broadcast")
-    compiler = Compiler(node, scalars)
+    half = output.dtype.name == "bfloat16"
+    compiler = Compiler(node, scalars, rectifies=half)
     flags = set() if compiler.choice is None else {compiler.choice[0]}
     numbers = [v for i, v in enumerate(values) if i not in flags]
-    if any(value.dtype != np.float32 for value in (*numbers, node.outputs[0])):
-        raise Refused("a type other than float32")
+    if any(value.dtype != output.dtype for value in numbers) or output.dtype.name not in FLOATS:
+        raise Refused("types that oneDNN does not compute")
     if flags - scalars or (compiler.choice and compiler.choice[1] in scalars):
         raise Refused("a choice for each element")
-    block = max(BLOCK, -(-output.count // MOST_BLOCKS))
+    block = _block(output.count, backend.threads.count)
     sizes = {min(block, output.count), output.count % block} - {0}
-    kernels = {size: [_kernel(backend, c, scalars, size) for c in compiler.chains]
+    if half and any(c.first[0] != GREATER or c.rest for c in compiler.chains[:-1]):
+        raise Refused("a temporary that would be rounded")
+    kernels = {size: [_kernel(backend, c, scalars, size, output.dtype.name)
+                      for c in compiler.chains]
                for size in sizes}  # fmt: skip
     threads, temporaries = backend.threads.count, compiler.temporaries
     scratch = max(k.scratch for made in kernels.values() for k in made)
@@ -168,7 +199,7 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
 
     def plan(space: Workspace) -> list[tuple[list[Any], Any]]:
         return [
-            ([space.take((block,), np.float32) for _ in range(temporaries)],
+            ([space.take((block,), output.dtype) for _ in range(temporaries)],
              space.take((scratch,), np.uint8))
             for _ in range(threads)
         ]  # fmt: skip
@@ -176,8 +207,8 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
     plan(count)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        flat = [_flat(x) for x in inputs]
-        result = _flat(outputs[0])
+        flat = [flattened(x) for x in inputs]
+        result = flattened(outputs[0])
         places = plan(Workspace(workspace))
         starts = range(0, result.size, block)
         tasks = []
@@ -213,7 +244,15 @@ def offer_chains(backend: OneDnnBackend, node: Node) -> Offer:
                  arrangements=alike(node))  # fmt: skip
 
 
-def _flat(x: Array) -> Array:
+def _block(count: int, threads: int) -> int:
+    """The elements of a block, of which each thread has as many."""
+    blocks = min(-(-count // BLOCK), MOST_BLOCKS)
+    if count >= 2 * FEWEST * threads:
+        blocks = -(-blocks // threads) * threads
+    return -(-count // (16 * blocks)) * 16
+
+
+def flattened(x: Array) -> Array:
     """The elements in the order of memory; all operands of one formula lie alike."""
     if not x.flags.c_contiguous:
         order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
@@ -222,24 +261,33 @@ def _flat(x: Array) -> Array:
     return np.ascontiguousarray(x).reshape(-1)
 
 
-def _kernel(backend: OneDnnBackend, chain: Chain, scalars: set[int], size: int) -> Kernel:
+def _kernel(
+    backend: OneDnnBackend, chain: Chain, scalars: set[int], size: int, dtype: str
+) -> Kernel:
     library = backend.library
-    whole, one = describe(library, [size], [1]), describe(library, [1], [1])
+    whole = describe(library, [size], [1], dtype)
 
     def descriptor(operand: Operand) -> Descriptor:
         kind, index = operand
-        return one if kind == "number" or (kind == "input" and index in scalars) else whole
+        if kind == "number":
+            return describe(library, [1], [1])
+        small = kind == "input" and index in scalars
+        return describe(library, [1], [1], dtype) if small else whole
 
-    def append(operations: Handle) -> None:
+    def append(rectify: Callable[[Operations, int], None], operations: Operations) -> None:
         for operation, operand in chain.rest:
-            if operand is None:
+            if operation == RECTIFIER:
+                rectify(operations, 1)
+            elif operand is None:
                 library.call("post_ops_append_eltwise", operations, operation, single(0), single(0))
             else:
                 library.call("post_ops_append_binary", operations, operation, descriptor(operand))
 
     operation, left, right = chain.first
-    return Kernel(library, "binary", library.engine, operation, descriptor(left), descriptor(right),
-                  whole, attributes(library, append))  # fmt: skip
+    return rectified(lambda way: Kernel(
+        library, "binary", library.engine, operation, descriptor(left), descriptor(right), whole,
+        attributes(library, partial(append, way)),
+    ))  # fmt: skip
 
 
 def _bound(
@@ -253,12 +301,12 @@ def _bound(
     def given(operand: Operand) -> tuple[Descriptor, Array]:
         kind, index = operand
         array = np.full(1, index, np.float32) if kind == "number" else arrays[kind][index]
-        return describe(backend.library, [array.size], [1]), array
+        return describe(backend.library, [array.size], [1], array.dtype.name), array
 
     _, left, right = chain.first
     arguments = {SRC: given(left), SECOND: given(right)}
     for position, (_, operand) in enumerate(chain.rest):
         if operand is not None:
             arguments[AFTERWARDS * (position + 1) | SECOND] = given(operand)
-    arguments[DST] = describe(backend.library, [goal.size], [1]), goal
+    arguments[DST] = describe(backend.library, [goal.size], [1], goal.dtype.name), goal
     return made.bind(arguments, spare)

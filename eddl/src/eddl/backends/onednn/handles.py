@@ -7,17 +7,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from ctypes import byref, c_char_p, c_int, c_int64, c_void_p
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from eddl.backends.onednn.library import (
+    AFTERWARDS,
+    ELTWISE_ELU,
     FORMAT_ANY,
     QUERIES,
     QUERY_IMPLEMENTATION,
     SCRATCHPAD,
     SCRATCHPAD_USER,
     TYPES,
+    WEIGHTS,
     Argument,
     Library,
     Refused,
@@ -104,16 +108,63 @@ def channels_last(dims: Sequence[int]) -> list[int]:
     return strides
 
 
-def attributes(library: Library, post: Callable[[Handle], None] | None = None) -> Handle:
+class Operations(Handle):
+    """What follows in the same pass; `given` are the arguments that this takes, by number."""
+
+    __slots__ = ("given",)
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library, library.make("post_ops_create"), "post_ops_destroy")
+        self.given: dict[int, tuple[Descriptor, Array]] = {}
+
+    def rectify(self, rank: int) -> None:
+        """The rectifier, of a result of `rank` axes, as a slope of 0 below 0. oneDNN's own one, a
+        maximum, gives 0 for what is not a number, and so hides where a network diverges."""
+        place = self.library.dnnl.dnnl_post_ops_len(self)
+        self.library.call("post_ops_append_prelu", self, c_int(0))
+        one = describe(self.library, [1] * rank, [1] * rank)
+        self.given[AFTERWARDS * (place + 1) | WEIGHTS] = one, np.zeros(1, np.float32)
+
+    def slope(self, sizes: Sequence[int]) -> None:
+        """Slopes below 0, one or a channel, whose values are given with the call."""
+        mask = 2 if math.prod(sizes) > 1 else 0
+        self.library.call("post_ops_append_prelu", self, c_int(mask))
+
+    def rectify_slowly(self, rank: int) -> None:
+        """The same as an exponential unit of height 0, where a kernel knows no slopes."""
+        self.library.call("post_ops_append_eltwise", self, c_int(ELTWISE_ELU), single(0.0),
+                          single(0.0))  # fmt: skip
+
+
+class Attributes(Handle):
+    """A primitive's attributes, and the arguments that come with them."""
+
+    __slots__ = ("given",)
+
+    def __init__(self, library: Library, operations: Operations | None) -> None:
+        super().__init__(library, library.make("primitive_attr_create"), "primitive_attr_destroy")
+        library.call("primitive_attr_set_scratchpad_mode", self, c_int(SCRATCHPAD_USER))
+        if operations is not None:
+            library.call("primitive_attr_set_post_ops", self, operations)
+        self.given = {} if operations is None else operations.given
+
+
+def attributes(library: Library, post: Callable[[Operations], None] | None = None) -> Attributes:
     """Attributes: scratch memory is given by the caller; `post` appends to the operations that
     follow in the same pass."""
-    handle = Handle(library, library.make("primitive_attr_create"), "primitive_attr_destroy")
-    library.call("primitive_attr_set_scratchpad_mode", handle, c_int(SCRATCHPAD_USER))
-    if post is not None:
-        operations = Handle(library, library.make("post_ops_create"), "post_ops_destroy")
-        post(operations)
-        library.call("primitive_attr_set_post_ops", handle, operations)
-    return handle
+    if post is None:
+        return Attributes(library, None)
+    operations = Operations(library)
+    post(operations)
+    return Attributes(library, operations)
+
+
+def rectified(make: Callable[[Callable[[Operations, int], None]], Kernel]) -> Kernel:
+    """The kernel that `make` gives for a way of rectifying: the fast one, if it takes that."""
+    try:
+        return make(Operations.rectify)
+    except Refused:
+        return make(Operations.rectify_slowly)
 
 
 SMALL = 1 << 17
@@ -125,13 +176,23 @@ class Kernel:
     """A kernel that oneDNN has chosen; the primitive is made when it is first bound.
 
     A reference implementation is refused: it is slower than anything else would be. A small kernel
-    runs on the calling thread alone.
+    runs on the calling thread alone; a `shared` one is made for threads that have been told to
+    work alone, and may be run by several at a time.
     """
 
-    def __init__(self, library: Library, name: str, *arguments: Any, slow: bool = False) -> None:
+    def __init__(
+        self,
+        library: Library,
+        name: str,
+        *arguments: Any,
+        slow: bool = False,
+        shared: bool = False,
+    ) -> None:
         self.library = library
         tensors = [a for a in arguments if isinstance(a, Descriptor)]
-        self.alone = sum(4 * math.prod(tensor.dims) for tensor in tensors) < SMALL
+        self._given = next((a.given for a in arguments if isinstance(a, Attributes)), {})
+        small = sum(4 * math.prod(tensor.dims) for tensor in tensors) < SMALL
+        self.alone = small and not shared
         with library.alone() if self.alone else nullcontext():
             made = library.make(f"{name}_primitive_desc_create", *arguments)
         self.description = Handle(library, made, "primitive_desc_destroy")
@@ -153,10 +214,14 @@ class Kernel:
         pointer = self.library.make("memory_desc_clone", c_void_p(borrowed))
         return Descriptor(self.library, pointer, dims)
 
-    @property
+    @cached_property
     def scratch(self) -> int:
         """The bytes of scratch memory it needs."""
-        return self.descriptor(SCRATCHPAD).nbytes
+        return self._scratchpad.nbytes
+
+    @cached_property
+    def _scratchpad(self) -> Descriptor:
+        return self.descriptor(SCRATCHPAD)
 
     def bind(
         self,
@@ -168,12 +233,13 @@ class Kernel:
             with self.library.alone() if self.alone else nullcontext():
                 made = self.library.make("primitive_create", self.description)
             self._primitive = Handle(self.library, made, "primitive_destroy")
+        arguments = {**arguments, **self._given}
         memories = {
             number: memory(self.library, descriptor, array)
             for number, (descriptor, array) in arguments.items()
         }
         if workspace is not None and self.scratch:
-            memories[SCRATCHPAD] = memory(self.library, self.descriptor(SCRATCHPAD), workspace)
+            memories[SCRATCHPAD] = memory(self.library, self._scratchpad, workspace)
         arrays = [array for _, array in arguments.values()]
         run = Execution(self._primitive, memories, arrays, workspace)
         return run.alone if self.alone else run

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.convolution import Workspace
+from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel, mask
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.handles import Descriptor, Kernel, attributes, describe, single
@@ -39,8 +39,10 @@ from eddl.graph import Node, Value
 def _data(node: Node) -> Value:
     x = node.inputs[0]
     assert x is not None
-    if not 3 <= x.rank <= 5:
+    if not 2 <= x.rank <= 5:
         raise Refused(f"{x.rank} axes")
+    if any(v is not None and v.dtype != np.float32 for v in node.inputs[1:4]):
+        raise Refused("scale, shift and statistics in another type than float32")
     return x
 
 
@@ -50,11 +52,14 @@ def _forward(
     flags = USE_SCALE | USE_SHIFT | (FUSE_RELU if relu else 0)
     flags |= 0 if training else USE_GLOBAL_STATISTICS
     whole = backend.describe(x.type)
-    return Kernel(
+    made = Kernel(
         backend.library, "batch_normalization_forward", backend.library.engine,
         FORWARD_TRAINING if training else FORWARD_INFERENCE, whole, whole,
         single(epsilon), flags, attributes(backend.library),
     )  # fmt: skip
+    if x.dtype != np.float32 and made.implementation.startswith("nspc"):
+        raise Refused("a kernel many times slower than that of float32")
+    return made
 
 
 def _backward(backend: OneDnnBackend, x: Value, *, training: bool, relu: bool) -> Kernel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from eddl.backends.onednn.library import (
     DIFF_SRC,
     DST,
     FORWARD_TRAINING,
+    POOLING_AVERAGE_ALL,
     POOLING_MAX,
     SRC,
     WORKSPACE,
@@ -28,10 +30,12 @@ from eddl.graph import Node, Type
 from eddl.ops.pooling import windows_of
 
 
-def _geometry(node: Node) -> list[Any]:
+def _geometry(node: Node, large: Type) -> list[Any]:
+    if not 3 <= large.rank <= 5:
+        raise Refused(f"{large.rank} axes")
     windows = windows_of(node)
-    if math.prod(windows.kernel) > 255:
-        raise Refused("a position in the window that takes more than a byte")
+    if min((*windows.before, *windows.after)) < 0:
+        raise Refused("negative paddings")
     return [
         longs(windows.strides),
         longs(windows.kernel),
@@ -42,12 +46,12 @@ def _geometry(node: Node) -> list[Any]:
 
 
 def _forward(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Kernel:
-    if not 3 <= large.rank <= 5:
-        raise Refused(f"{large.rank} axes")
+    if math.prod(windows_of(node).kernel) > 255:
+        raise Refused("a position in the window that takes more than a byte")
     source, target = backend.describe(large), backend.describe(small)
     made = Kernel(
         backend.library, "pooling_forward", backend.library.engine, FORWARD_TRAINING, POOLING_MAX,
-        source, target, *_geometry(node), attributes(backend.library),
+        source, target, *_geometry(node, large), attributes(backend.library),
     )  # fmt: skip
     chosen = describe(backend.library, small.sizes, channels_last(small.sizes), "uint8")
     if made.descriptor(WORKSPACE) != chosen:
@@ -99,7 +103,7 @@ def max_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
     large, small = backend.describe(dx.type), backend.describe(dy.type)
     made = Kernel(
         backend.library, "pooling_backward", backend.library.engine, POOLING_MAX, large,
-        small, *_geometry(node), hint.description, attributes(backend.library),
+        small, *_geometry(node, dx.type), hint.description, attributes(backend.library),
     )  # fmt: skip
     places = made.descriptor(WORKSPACE)
 
@@ -112,3 +116,55 @@ def max_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
 
     layouts = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (CHANNELS_LAST,))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(layouts,))
+
+
+def _average(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Kernel:
+    """Averages over whole windows, paddings counted: a sum but for a factor."""
+    return Kernel(
+        backend.library, "pooling_forward", backend.library.engine, FORWARD_TRAINING,
+        POOLING_AVERAGE_ALL, backend.describe(large), backend.describe(small),
+        *_geometry(node, large), attributes(backend.library),
+    )  # fmt: skip
+
+
+@kernel("SumPool", domain="eddl")
+def sum_pool(backend: OneDnnBackend, node: Node) -> Offer:
+    """The sum of each window: its average, multiplied."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    source, target = backend.describe(x.type), backend.describe(y.type)
+    made = _average(backend, node, x.type, y.type)
+    count = np.float32(math.prod(windows_of(node).kernel))
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        result = outputs[0]
+        run = made.bind({SRC: (source, straight(inputs[0])), DST: (target, result)}, workspace)
+        return in_turn([run, partial(np.multiply, result, count, out=result)])
+
+    chosen = Arrangement((CHANNELS_LAST,), (CHANNELS_LAST,))
+    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+
+
+@kernel("SumPoolGrad", domain="eddl")
+def sum_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
+    """Each element takes the gradients of the windows it is in; these are multiplied before."""
+    dy, dx = node.inputs[0], node.outputs[0]
+    assert dy is not None
+    large, small = backend.describe(dx.type), backend.describe(dy.type)
+    hint = _average(backend, node, dx.type, dy.type)
+    made = Kernel(
+        backend.library, "pooling_backward", backend.library.engine, POOLING_AVERAGE_ALL, large,
+        small, *_geometry(node, dx.type), hint.description, attributes(backend.library),
+    )  # fmt: skip
+    count = np.float32(math.prod(windows_of(node).kernel))
+    start = -(-dy.type.nbytes // 64) * 64
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        flow = inputs[0]
+        scaled = backend.view(workspace, 0, dy.type, CHANNELS_LAST)
+        spare = workspace[start:] if made.scratch else None
+        run = made.bind({DIFF_DST: (small, scaled), DIFF_SRC: (large, outputs[0])}, spare)
+        return in_turn([partial(np.multiply, flow, count, out=scaled), run])
+
+    chosen = Arrangement((CHANNELS_LAST,), (CHANNELS_LAST,))
+    return Offer(made.implementation, bind, workspace=start + made.scratch, arrangements=(chosen,))

@@ -1,0 +1,501 @@
+"""The equations of RNN, GRU and LSTM for some rows of a batch, forward and backward.
+
+A cell works on a *span* of steps that lies in memory of its own. Slot j of `h` (and of `c`) is the
+state before step j of the span, slot j + 1 the one behind it. `values` [span, rows, columns] holds
+the products with the inputs, and after a step what the gates let through, in ONNX's order. This is
+saved, [span, gates, rows, units]. Backward `saved` is that of the span; `values` holds the slopes
+there, and after a step the gradients of what the gates were given. A step that does not count
+leaves the state as it is; its gates are saved `closed`, so that its slopes are 0. Source of the equations: the ONNX operator specification; of the gradients: the chain rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+
+from eddl.backends.array.backend import Array
+from eddl.backends.array.unfolding import Workspace
+from eddl.compiler.protocol import Thunk
+from eddl.graph import Node
+from eddl.ops.recurrent import DEFAULTS, GATES, named
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh")
+Buffers = SimpleNamespace
+Step = Callable[[int], None]
+"""What is done for a slot of the span."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix as products see it: its sizes, and the elements between rows and columns."""
+
+    rows: int
+    columns: int
+    down: int
+    across: int = 1
+
+    @classmethod
+    def part(cls, rows: int, columns: int, wide: int = 0) -> Matrix:
+        """Columns of a matrix that lies row by row and is `wide` in all."""
+        return cls(rows, columns, wide or columns)
+
+    @property
+    def turned(self) -> Matrix:
+        """The same elements with rows for columns."""
+        return Matrix(self.columns, self.rows, self.across, self.down)
+
+
+class Product:
+    """`out = left @ right + bias`; with `add`, what is in `out` is added. Then come `activations`,
+    each of so many columns.
+
+    A `packed` right side is read from bytes that `pack` has filled, once for many products.
+    """
+
+    def __init__(
+        self,
+        xp: Any,
+        dtype: Any,
+        left: Matrix,
+        right: Matrix,
+        out: Matrix,
+        *,
+        bias: bool = False,
+        add: bool = False,
+        activations: Sequence[tuple[str, int]] = (),
+        packed: bool = False,
+    ) -> None:
+        size = np.dtype(dtype).itemsize
+        self._xp, self._dtype, self._activations = xp, dtype, activations
+        self._right, self._out = (right.rows, right.columns), (out.rows, out.columns)
+        self.packed = right.rows * right.columns * size if packed else 0
+        self.scratch = out.rows * out.columns * size if add else 0
+
+    def pack(self, right: Array, target: Array) -> Thunk:
+        """The call that packs the right side."""
+        own = self._unpacked(target)
+        return lambda: self._xp.copyto(own, right)
+
+    def bind(
+        self, left: Array, right: Array, out: Array, scratch: Array, bias: Array | None = None
+    ) -> Thunk:
+        """The call for given matrices, the right one packed, if it is to be."""
+        xp, place = self._xp, out
+        matrix = self._unpacked(right) if self.packed else right
+        if self.scratch:
+            place = scratch[: self.scratch].view(self._dtype).reshape(self._out)
+        start, follow = 0, []
+        for name, columns in self._activations:
+            follow.append(activation(xp, name, out[:, start : start + columns]))
+            start += columns
+
+        def run() -> None:
+            xp.matmul(left, matrix, out=place)
+            if bias is not None:
+                xp.add(place, bias, out=place)
+            if place is not out:
+                xp.add(out, place, out=out)
+            for activate in follow:
+                activate()
+
+        return run
+
+    def _unpacked(self, data: Array) -> Array:
+        return data[: self.packed].view(self._dtype).reshape(self._right)
+
+
+class Make(Protocol):
+    """Makes products: the array backend's, or another's."""
+
+    def __call__(self, dtype: Any, left: Matrix, right: Matrix, out: Matrix, **how: Any) -> Product:
+        """As `Product`."""
+
+
+def activation(xp: Any, name: str, x: Array) -> Thunk:
+    """The call that applies an activation in place."""
+    half = x.dtype.type(0.5)
+
+    def sigmoid() -> None:
+        """By the hyperbolic tangent, which never overflows."""
+        xp.multiply(x, half, out=x)
+        xp.tanh(x, out=x)
+        xp.multiply(x, half, out=x)
+        xp.add(x, half, out=x)
+
+    return {
+        "relu": lambda: xp.maximum(x, 0, out=x),
+        "sigmoid": sigmoid,
+        "tanh": lambda: xp.tanh(x, out=x),
+    }[name]
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """What a node computes."""
+
+    op: str
+    steps: int
+    batch: int
+    features: int
+    units: int
+    directions: int
+    reverse: bool
+    before: bool
+    """Whether GRU's reset gate works on the product with the state."""
+    activations: tuple[str, ...]
+    lengths: bool
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, node: Node) -> Recurrence:
+        """From an operator or its gradient."""
+        given, how = named(node, node.inputs), node.attributes
+        x, op = given["X"], node.op.removesuffix("Grad")
+        directions = 2 if how["direction"] == "bidirectional" else 1
+        names = how["activations"] or DEFAULTS[op] * directions
+        return cls(
+            op, *x.type.sizes, how["hidden_size"], directions, how["direction"] == "reverse",
+            bool(how.get("linear_before_reset")), tuple(name.lower() for name in names),
+            given["sequence_lens"] is not None, x.dtype,
+        )  # fmt: skip
+
+    @classmethod
+    def fits(cls, node: Node) -> bool:
+        """Whether the kernels compute a node; others are written out."""
+        r, how = cls.of(node), node.attributes
+        usual = tuple(name.lower() for name in DEFAULTS[r.op]) * r.directions
+        return (
+            r.dtype in (np.float32, np.float64)
+            and how["clip"] is None
+            and not how["layout"]
+            and not how.get("input_forget")
+            and named(node, node.inputs).get("P") is None
+            and (r.activations == usual or (r.op == "RNN" and set(r.activations) < {*ACTIVATIONS}))
+            and min(r.steps, r.batch, r.features, r.units) > 0
+        )
+
+    @property
+    def gates(self) -> int:
+        """The rows of W and R."""
+        return GATES[self.op] * self.units
+
+    @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of one direction's W, R and B."""
+        return {
+            "W": (self.gates, self.features),
+            "R": (self.gates, self.units),
+            "B": (2 * self.gates,),
+        }
+
+    def turned(self, direction: int) -> bool:
+        """Whether a direction goes from the last step to the first."""
+        return self.reverse or direction == 1
+
+
+class Cell:
+    """An operator's equations for `rows` rows of the batch in one direction.
+
+    `columns` are those of `values`, in units. `sides` says in which of them, after a step backward,
+    the gradients lie of what some rows of R gave, and from what: (first row, row behind the last,
+    first column, the buffer they were multiplied with). `products` are those with R, each with the
+    rows that it takes.
+    """
+
+    columns: int
+    sides: Sequence[tuple[int, int, int, str]]
+    closed: Sequence[float] = ()
+    """What the gates let through where a step leaves the state as it is."""
+
+    def __init__(
+        self, xp: Any, r: Recurrence, direction: int, rows: int, make: Make, *, back: bool
+    ) -> None:
+        self.xp, self.r, self.rows, self.make = xp, r, rows, make
+        self.f = r.activations[direction]
+        self.wide = self.columns * r.units
+        self.products = self.backward_products() if back else self.forward_products()
+
+    def forward_products(self) -> list[tuple[slice, Product]]:
+        """From the state to `values`."""
+        raise NotImplementedError
+
+    def backward_products(self) -> list[tuple[slice, Product]]:
+        """From `values` to the gradient of the state."""
+        raise NotImplementedError
+
+    def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
+        """The memory that this cell needs beside what all have."""
+
+    def forward(self, b: Buffers) -> Step:
+        """A step from `h` (and `c`) of its slot to those of the next."""
+        raise NotImplementedError
+
+    def slopes(self, b: Buffers, count: int) -> None:
+        """Fill so many slots of `values` with the slopes at what was saved."""
+        raise NotImplementedError
+
+    def backward(self, b: Buffers) -> Step:
+        """A step that takes `dh` (and `dc`) from behind its slot to before it."""
+        raise NotImplementedError
+
+    def _ahead(self, first: int, last: int, **how: Any) -> tuple[slice, Product]:
+        size, count = self.r.units, (last - first) * self.r.units
+        left, right = Matrix.part(self.rows, size), Matrix.part(count, size).turned
+        out = Matrix.part(self.rows, count, self.wide)
+        made = self.make(self.r.dtype, left, right, out, packed=True, **how)
+        return slice(first * size, last * size), made
+
+    def _back(self, first: int, last: int, **how: Any) -> tuple[slice, Product]:
+        size, count = self.r.units, (last - first) * self.r.units
+        left, right = Matrix.part(self.rows, count, self.wide), Matrix.part(count, size)
+        made = self.make(
+            self.r.dtype, left, right, Matrix.part(self.rows, size), packed=True, **how
+        )
+        return slice(first * size, last * size), made
+
+    def _states(self, space: Workspace, slots: int) -> Any:
+        return space.take((slots, self.rows, self.r.units), self.r.dtype)
+
+    def _columns(self, values: Any) -> list[Any]:
+        """Each gate's columns."""
+        size = self.r.units
+        return [values[..., start : start + size] for start in range(0, self.wide, size)]
+
+    def _gates(self, values: Any) -> list[list[Any]]:
+        """Each gate's columns of each slot."""
+        return [list(columns) for columns in self._columns(values)]
+
+
+class Rnn(Cell):
+    """h' = f(x + R h)."""
+
+    columns, sides = 1, [(0, 1, 0, "h")]
+
+    def forward_products(self) -> list[tuple[slice, Product]]:
+        return [self._ahead(0, 1, add=True, activations=[(self.f, self.r.units)])]
+
+    def backward_products(self) -> list[tuple[slice, Product]]:
+        return [self._back(0, 1, add=self.r.lengths)]
+
+    def forward(self, b: Buffers) -> Step:
+        (_, product), (packed,) = self.products[0], b.packed
+        copy, h, values = self.xp.copyto, b.h, b.values
+        runs = [product.bind(h[j], packed, v, b.scratch) for j, v in enumerate(values)]
+
+        def step(j: int) -> None:
+            runs[j]()
+            copy(h[j + 1], values[j])
+
+        return step
+
+    def slopes(self, b: Buffers, count: int) -> None:
+        xp, y, slope = self.xp, b.saved, b.values[:count]
+        if self.f == "relu":
+            xp.greater(y, 0, out=slope, casting="unsafe")
+            return
+        xp.multiply(y, y, out=slope)
+        xp.subtract(y if self.f == "sigmoid" else y.dtype.type(1), slope, out=slope)
+
+    def backward(self, b: Buffers) -> Step:
+        (_, product), (packed,) = self.products[0], b.packed
+        multiply, values, dh, dead = self.xp.multiply, b.values, b.dh, b.dead
+        runs = [product.bind(v, packed, dh, b.scratch) for v in values]
+
+        def step(j: int) -> None:
+            multiply(values[j], dh, out=values[j])
+            if dead is not None:
+                multiply(dh, dead[j], out=dh)
+            runs[j]()
+
+        return step
+
+
+class Gru(Cell):
+    """z, r = s(x + R h); n = tanh(x + r (R h + b)), or tanh(x + R (r h)); h' = n + z (h - n).
+
+    Where the reset gate works on the product, that product is a fourth column of `values`.
+    """
+
+    def __init__(self, xp: Any, r: Recurrence, *others: Any, **how: Any) -> None:
+        self.columns = 4 if r.before else 3
+        self.closed = (1, 0, 0, 0)[: self.columns]
+        self.sides = [(0, 2, 0, "h"), (2, 3, 3, "h") if r.before else (2, 3, 2, "rh")]
+        super().__init__(xp, r, *others, **how)
+
+    def forward_products(self) -> list[tuple[slice, Product]]:
+        size = self.r.units
+        gates = self._ahead(0, 2, add=True, activations=[("sigmoid", 2 * size)])
+        if self.r.before:
+            return [gates, self._ahead(2, 3, bias=True)]
+        return [gates, self._ahead(2, 3, add=True, activations=[("tanh", size)])]
+
+    def backward_products(self) -> list[tuple[slice, Product]]:
+        return [self._back(0, 2, add=True), self._back(2, 3, add=self.r.before)]
+
+    def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
+        b.spare = self._states(space, span if back else 1)
+        b.other = self._states(space, span) if back else None
+        b.rh = None if self.r.before or not back else self._states(space, span)
+
+    def forward(self, b: Buffers) -> Step:
+        xp, h, spare, before, size = self.xp, list(b.h), b.spare[0], self.r.before, self.r.units
+        (_, gates), (_, last) = self.products
+        z, r, n, *q = self._gates(b.values)
+        inner, bias = (q[0], b.inner_bias) if before else (n, None)
+        runs = [
+            (gates.bind(h[j], b.packed[0], values[:, : 2 * size], b.scratch),
+             last.bind(h[j] if before else spare, b.packed[1], inner[j], b.scratch, bias))
+            for j, values in enumerate(b.values)
+        ]  # fmt: skip
+
+        def step(j: int) -> None:
+            first, second = runs[j]
+            first()
+            if before:
+                second()
+                xp.multiply(r[j], inner[j], out=spare)
+                xp.add(n[j], spare, out=n[j])
+                xp.tanh(n[j], out=n[j])
+            else:
+                xp.multiply(r[j], h[j], out=spare)
+                second()
+            xp.subtract(h[j], n[j], out=spare)
+            xp.multiply(z[j], spare, out=spare)
+            xp.add(n[j], spare, out=h[j + 1])
+
+        return step
+
+    def slopes(self, b: Buffers, count: int) -> None:
+        xp, one = self.xp, self.r.dtype.type(1)
+        z, r, n, *q = b.saved.swapaxes(0, 1)
+        at_z, at_r, at_n, *_ = self._columns(b.values[:count])
+        h, spare, other = b.h[:count], b.spare[:count], b.other[:count]
+        xp.subtract(one, z, out=spare)
+        xp.multiply(n, n, out=other)
+        xp.subtract(one, other, out=other)
+        xp.multiply(other, spare, out=at_n)  # (1 - n n) (1 - z)
+        xp.multiply(spare, z, out=spare)
+        xp.subtract(h, n, out=other)
+        xp.multiply(spare, other, out=at_z)  # (1 - z) z (h - n)
+        xp.multiply(r, r, out=spare)
+        xp.subtract(r, spare, out=spare)
+        xp.multiply(spare, q[0] if q else h, out=at_r)  # r (1 - r) times what r is a factor of
+        if not q:
+            xp.multiply(r, h, out=b.rh[:count])
+
+    def backward(self, b: Buffers) -> Step:
+        xp, dh, size, flow = self.xp, b.dh, self.r.units, b.spare[0]
+        (_, gates), (_, last) = self.products
+        z, r, n, *q = self._gates(b.values)
+        inner, target = (q[0], dh) if q else (n, flow)
+        runs = [
+            (gates.bind(values[:, : 2 * size], b.packed[0], dh, b.scratch),
+             last.bind(inner[j], b.packed[1], target, b.scratch))
+            for j, values in enumerate(b.values)
+        ]  # fmt: skip
+
+        def step(j: int) -> None:
+            first, second = runs[j]
+            kept_z, kept_r = b.saved[j, :2]
+            xp.multiply(n[j], dh, out=n[j])
+            xp.multiply(z[j], dh, out=z[j])
+            xp.multiply(dh, kept_z, out=dh)
+            if q:
+                xp.multiply(r[j], n[j], out=r[j])
+                xp.multiply(kept_r, n[j], out=inner[j])
+                second()
+            else:
+                second()
+                xp.multiply(r[j], flow, out=r[j])
+                xp.multiply(flow, kept_r, out=flow)
+                xp.add(dh, flow, out=dh)
+            first()
+
+        return step
+
+
+class Lstm(Cell):
+    """i, o, f = s(x + R h); g = tanh(x + R h); c' = f c + i g; h' = o tanh(c')."""
+
+    columns, sides, closed = 4, [(0, 4, 0, "h")], (0, 0, 1, 0)
+
+    def forward_products(self) -> list[tuple[slice, Product]]:
+        size = self.r.units
+        return [self._ahead(0, 4, add=True, activations=[("sigmoid", 3 * size), ("tanh", size)])]
+
+    def backward_products(self) -> list[tuple[slice, Product]]:
+        return [self._back(0, 4, add=self.r.lengths)]
+
+    def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
+        b.spare = self._states(space, span if back else 1)
+        if back:
+            b.dc, b.slope = self._states(space, 1), self._states(space, span)
+        else:
+            b.c = self._states(space, span + 1)
+
+    def forward(self, b: Buffers) -> Step:
+        xp, h, c, spare = self.xp, list(b.h), list(b.c), b.spare[0]
+        (_, product), (packed,) = self.products[0], b.packed
+        i, o, f, g = self._gates(b.values)
+        runs = [product.bind(h[j], packed, v, b.scratch) for j, v in enumerate(b.values)]
+
+        def step(j: int) -> None:
+            runs[j]()
+            xp.multiply(f[j], c[j], out=c[j + 1])
+            xp.multiply(i[j], g[j], out=spare)
+            xp.add(c[j + 1], spare, out=c[j + 1])
+            xp.tanh(c[j + 1], out=spare)
+            xp.multiply(o[j], spare, out=h[j + 1])
+
+        return step
+
+    def slopes(self, b: Buffers, count: int) -> None:
+        xp, one = self.xp, self.r.dtype.type(1)
+        i, o, f, g = b.saved.swapaxes(0, 1)
+        at_i, at_o, at_f, at_g = self._columns(b.values[:count])
+        slope, spare = b.slope[:count], b.spare[:count]
+        xp.multiply(i, i, out=spare)
+        xp.subtract(i, spare, out=spare)
+        xp.multiply(spare, g, out=at_i)  # i (1 - i) g
+        xp.multiply(f, f, out=spare)
+        xp.subtract(f, spare, out=spare)
+        xp.multiply(spare[0], b.c_before, out=at_f[0])
+        xp.multiply(spare[1:], b.c[:-1], out=at_f[1:])  # f (1 - f) c
+        xp.multiply(g, g, out=spare)
+        xp.subtract(one, spare, out=spare)
+        xp.multiply(spare, i, out=at_g)  # (1 - g g) i
+        xp.tanh(b.c, out=slope)
+        xp.multiply(o, o, out=spare)
+        xp.subtract(o, spare, out=spare)
+        xp.multiply(spare, slope, out=at_o)  # o (1 - o) tanh(c')
+        xp.multiply(slope, slope, out=slope)
+        xp.subtract(one, slope, out=slope)
+        xp.multiply(slope, o, out=slope)  # o (1 - tanh(c') ** 2)
+
+    def backward(self, b: Buffers) -> Step:
+        xp, dh, dc, spare, dead = self.xp, b.dh, b.dc[0], b.spare[0], b.dead
+        (_, product), size = self.products[0], self.r.units
+        i, o, *_ = self._gates(b.values)
+        later = list(b.values[..., 2 * size :].reshape(*b.values.shape[:2], 2, size))
+        twice, slope = dc[:, None], list(b.slope)
+        runs = [product.bind(values, b.packed[0], dh, b.scratch) for values in b.values]
+
+        def step(j: int) -> None:
+            xp.multiply(dh, slope[j], out=spare)
+            xp.add(dc, spare, out=dc)
+            xp.multiply(o[j], dh, out=o[j])
+            xp.multiply(i[j], dc, out=i[j])
+            xp.multiply(later[j], twice, out=later[j])
+            xp.multiply(dc, b.saved[j, 2], out=dc)
+            if dead is not None:
+                xp.multiply(dh, dead[j], out=dh)
+            runs[j]()
+
+        return step
+
+
+CELLS: dict[str, type[Cell]] = {"RNN": Rnn, "GRU": Gru, "LSTM": Lstm}

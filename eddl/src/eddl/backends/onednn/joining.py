@@ -1,0 +1,142 @@
+"""Joining values along the channels, and cutting them apart, all threads together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import c_int, c_void_p
+from typing import Any
+
+import numpy as np
+
+from eddl.backends.array.threads import in_turn
+from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Yielded, kernel
+from eddl.backends.onednn.convolution import straight
+from eddl.backends.onednn.handles import (
+    Descriptor,
+    Kernel,
+    Operations,
+    attributes,
+    channels_last,
+    describe,
+    row_major,
+    single,
+)
+from eddl.backends.onednn.library import DST, MULTIPLE_SRC, SRC, Refused
+from eddl.compiler.protocol import (
+    CHANNELS_LAST,
+    PLAIN,
+    Arrangement,
+    Layout,
+    Offer,
+    Pattern,
+    Thunk,
+)
+from eddl.graph import Node
+from eddl.ops.arrangement import slice_ranges
+
+
+@kernel("Concat")
+def concat(backend: OneDnnBackend, node: Node) -> Offer:
+    """Every part is copied to its channels, which are last or lie as ONNX has them."""
+    y = node.outputs[0]
+    parts = [value for value in node.inputs if value is not None]
+    if not 3 <= y.rank <= 5 or node.attributes["axis"] % y.rank != 1:
+        raise Yielded("not along the channels")
+    library = backend.library
+
+    def make(layout: Layout) -> tuple[Kernel, list[Descriptor], Descriptor]:
+        sources = [backend.describe(part.type, layout) for part in parts]
+        target = backend.describe(y.type, layout)
+        made = Kernel(
+            library, "concat", library.engine, target, c_int(len(parts)), c_int(1),
+            (c_void_p * len(parts))(*(source._as_parameter_ for source in sources)),
+            attributes(library), slow=True,
+        )  # fmt: skip
+        if made.implementation.startswith("ref"):
+            raise Yielded("its reference implementation")
+        return made, sources, target
+
+    ways = {layout: make(layout) for layout in (CHANNELS_LAST, PLAIN)}
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        (result,) = outputs
+        layout = PLAIN if result.flags.c_contiguous else CHANNELS_LAST
+        made, sources, target = ways[layout]
+        lie = np.ascontiguousarray if layout == PLAIN else straight
+        pairs = enumerate(zip(sources, map(lie, inputs), strict=True), MULTIPLE_SRC)
+        return made.bind({**dict(pairs), DST: (target, result)}, workspace)
+
+    return Offer(
+        ways[PLAIN][0].implementation,
+        bind,
+        workspace=max(made.scratch for made, _, _ in ways.values()),
+        arrangements=[Arrangement((way,) * len(parts), (way,)) for way in ways],
+    )
+
+
+@kernel("Slice")
+def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
+    """A copy of a part; an addition behind it, as gradients of joined values have it, is done in
+    the same pass."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    ranges = slice_ranges(node)
+    if not 3 <= y.rank <= 5 or any(step != 1 for _, _, step in ranges) or not y.type.count:
+        raise Yielded("not a dense part")
+    library = backend.library
+
+    def add(operations: Operations) -> None:
+        library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+
+    def make(layout: Layout) -> tuple[Kernel, Descriptor, Descriptor]:
+        rule = row_major if layout == PLAIN else channels_last
+        target = backend.describe(y.type, layout)
+        source = describe(library, y.type.sizes, rule(x.type.sizes))
+        made = Kernel(library, "reorder", source, library.engine, target, library.engine,
+                      attributes(library, add if rest else None), slow=True)  # fmt: skip
+        if made.implementation.startswith("ref"):
+            raise Yielded("its reference implementation")
+        return made, source, target
+
+    ways = {layout: make(layout) for layout in (CHANNELS_LAST, PLAIN)}
+    index = tuple(slice(start, stop) for start, stop, _ in ranges)
+    count = len(node.inputs)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        (result,) = outputs
+        plain = result.flags.c_contiguous
+        made, source, target = ways[PLAIN if plain else CHANNELS_LAST]
+        data = inputs[0] if plain else np.moveaxis(inputs[0], 1, -1)
+        data = np.ascontiguousarray(data)  # the caller's own array may lie in any way
+        data = data if plain else np.moveaxis(data, -1, 1)
+        run = made.bind({SRC: (source, data[index]), DST: (target, result)}, workspace)
+        if not rest or inputs[count].ctypes.data == result.ctypes.data:
+            return run
+        return in_turn([lambda: np.copyto(result, inputs[count]), run])
+
+    return Offer(
+        f"part {ways[PLAIN][0].implementation}",
+        bind,
+        workspace=max(made.scratch for made, _, _ in ways.values()),
+        overwrites={0: (count,)} if rest else {},
+        arrangements=[
+            Arrangement((way, *[None] * (count - 1), *[way] * len(rest)), (way,)) for way in ways
+        ],
+    )
+
+
+def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
+    def offer(nodes: Sequence[Node]) -> Offer | None:
+        made, follower = nodes[0].outputs[0], nodes[1]
+        values = [value for value in follower.inputs if value is not None]
+        if any(value.type != made.type for value in values) or values.count(made) > 1:
+            return None
+        try:
+            return cut(backend, *nodes)
+        except Refused:
+            return None
+
+    return [Pattern(("Slice", "Add"), offer)]
+
+
+CHAINS["", "Slice"] = _chains
