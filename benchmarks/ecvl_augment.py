@@ -122,6 +122,7 @@ def planes() -> dict[str, tuple[Action, dict[str, Action]]]:
         ),
         "ChannelShuffle": (ours(augment.ChannelShuffle(p=1), image), only(A.ChannelShuffle(p=1))),
         "CoarseDropout": (ours(augment.CoarseDropout(0.1, 0.1), image), only(holes)),
+        # Theirs multiplies from 0 and needs no mean.
         "Contrast": (
             ours(augment.Contrast((0.8, 1.2)), image),
             only(A.RandomBrightnessContrast((0, 0), (-0.2, 0.2), p=1)),
@@ -463,6 +464,7 @@ def volumes() -> dict[str, tuple[Action, dict[str, Action]]]:
             monai(M.RandAffine(1, translate_range=[9] * 3, **linear))
             | torchio(tio.RandomAffine((1, 1), 0, 9)),
         ),
+        # MONAI gives a view with its axes swapped of a flipped copy; ours lies in C order.
         "Transpose": (
             ours(augment.Transpose("zx", p=1), image),
             monai(M.RandRotate90(1, 1, (0, 2))),

@@ -9,6 +9,7 @@ import scipy.ndimage
 import ecvl
 from ecvl import Image, Sample, augment
 from ecvl.augment.base import generator
+from ecvl.augment.blur import whole_kernel
 from ecvl.process import pull as pull_module
 
 
@@ -218,3 +219,56 @@ def test_tables_are_looked_up_alike_by_each_library(
     monkeypatch.setattr(curves, "_translate", lambda: None)
     assert np.array_equal(curves.looked_up(array, table), expected)
     assert np.array_equal(curves.looked_up(array[::2, ::-1], table), expected[::2, ::-1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("ends", [(0, 1), (-1000, 3000), (9.99e5, 1e6)])
+def test_lines_saturate_at_the_ends(dtype: str, ends: Any) -> None:
+    values = np.linspace(ends[0], ends[1], 5000).astype(dtype)
+    values[:2] = ends[0] - 5, ends[1] + 5
+    image = Image(values[None], "yx", value_range=ends)
+    width = ends[1] - ends[0]
+    inside = np.clip(values.astype(np.float64), *ends)
+    for turn, expected in (
+        (augment.Add(0.3), inside + 0.3 * width),
+        (augment.Brightness(-0.3), inside - 0.3 * width),
+        (augment.Multiply(1.17), (inside - ends[0]) * 1.17 + ends[0]),
+        (augment.Multiply(0), np.full(5000, ends[0])),
+        (augment.Contrast(1e-4), values.mean(dtype=np.float64) + (inside - values.mean()) * 1e-4),
+    ):
+        changed = turn(image, seed=1).array
+        # Exactly: values outside would be cut off again and again along a pipeline.
+        assert changed.min() >= ends[0] and changed.max() <= ends[1]
+        bound = 4 * np.finfo(dtype).eps * max(map(abs, ends)) + 1e-7 * width
+        assert np.abs(changed[0] - np.clip(expected, *ends)).max() <= bound
+
+
+def test_exponents_of_nothing_are_right() -> None:
+    values = np.zeros((300, 300), np.float32)
+    values[::2] = 0.25
+    image = Image(values, "yx", value_range=(0, 1))
+    for gamma, expected in ((0.5, 0.5), (2, 0.0625)):
+        bent = augment.GammaContrast(gamma)(image, seed=1).array
+        assert not bent[1::2].any()
+        np.testing.assert_allclose(bent[::2], expected, rtol=1e-6)
+    assert (augment.GammaContrast(0)(image, seed=1).array == 1).all()
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 1.5, 7.0, 90.0])
+def test_whole_kernels_are_gaussians(sigma: float) -> None:
+    kernel = whole_kernel(sigma)
+    assert kernel.sum() == 1 and kernel.min() >= 0
+    assert np.array_equal(kernel, kernel[::-1]) and np.array_equal(256 * kernel % 1, 0 * kernel)
+    index = np.arange(len(kernel)) - len(kernel) // 2
+    assert np.sqrt((kernel * index**2).sum()) == pytest.approx(sigma, rel=0.1)
+
+
+def test_colours_are_equalised_by_their_luminance() -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.integers(20, 120, (40, 50, 3)).astype(np.uint8)
+    found = augment.HistogramEqualization(p=1)(Image(colours, "yxc"), seed=1).array
+    grey = np.rint(colours @ [0.299, 0.587, 0.114]).astype(np.uint8)
+    even = augment.HistogramEqualization(p=1)(Image(grey, "yx"), seed=1).array
+    expected = np.clip(colours + (even.astype(int) - grey)[..., None], 0, 255)
+    assert np.abs(found - expected).max() <= 8
+    assert np.abs(found - expected).mean() < 0.1

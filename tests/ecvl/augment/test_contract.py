@@ -10,6 +10,7 @@ import pytest
 
 import ecvl
 from ecvl import GeometryError, Image, KindError, ParameterError, Sample, augment
+from ecvl.augment import base
 from ecvl.augment.base import Augmentation, Operation
 from ecvl.augment.intensity import Intensity
 from ecvl.augment.spatial import Spatial
@@ -195,6 +196,14 @@ def test_the_seed_decides_and_nothing_else(name: str) -> None:
     others = [(6, 2, 9), (5, 3, 9), (5, 2, 8), (7, 0, 0), (8, 0, 0)]
     results = [turned(name, image, seed=s, epoch=e, sample=n).array for s, e, n in others]
     assert sum(not np.array_equal(result, first) for result in results) >= 3
+
+
+@pytest.mark.parametrize("name", [name for name, turn in ALL.items() if not turn.draws])
+def test_what_draws_nothing_is_given_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert name in CONSTANT
+    expected = ALL[name](picture("yxc"), seed=1)
+    monkeypatch.setattr(base, "_taken", lambda: pytest.fail("random numbers were asked for"))
+    assert np.array_equal(ALL[name](picture("yxc"), seed=2), expected)
 
 
 @pytest.mark.parametrize("name", EVERYTHING)

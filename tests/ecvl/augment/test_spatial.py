@@ -77,6 +77,8 @@ def test_crops() -> None:
     assert np.array_equal(augment.CentreCrop((2, 4, 4))(image, seed=1), array[2:4, 2:6, 3:7])
     padded = augment.CentreCrop((8, 12), fill=-1)(image, seed=1).array
     assert np.array_equal(padded, np.pad(array, ((0, 0), (0, 0), (1, 1)), constant_values=-1))
+    odd = augment.CentreCrop((9, 10), fill=-1)(image, seed=1).array
+    assert np.array_equal(odd, np.pad(array, ((0, 0), (0, 1), (0, 0)), constant_values=-1))
     starts = set()
     for n in range(200):
         sample = augment.RandomCrop((5, 7, 9))(Sample(image), seed=1, sample=n)

@@ -110,6 +110,10 @@ class Augmentation:
             and 0 <= sample < LIMIT
         ):
             key = _checked(seed=seed, epoch=epoch, sample=sample)
+        if isinstance(given, Image) and not more:
+            chain = Chain([given])
+            self._carry_out(chain, key)
+            return chain.images[0]
         if isinstance(given, Sample) and not more:
             return self._turned(given, key)
         images: list[Any] = [given, *more]
@@ -119,11 +123,10 @@ class Augmentation:
                     f"expected ecvl.Image objects or one ecvl.Sample, received "
                     f"{type(image).__name__}"
                 )
+        require_one_grid(images)
         chain = Chain(images)
-        if more:
-            require_one_grid(images)
         self._carry_out(chain, key)
-        return tuple(chain.images) if more else chain.images[0]
+        return tuple(chain.images)
 
     def _turned(self, given: Sample, key: Key) -> Sample:
         chain = Chain([*given.images.values(), *given.labels.values()])
@@ -142,7 +145,9 @@ class Augmentation:
         done = []
         dice: _Dice | None = None
         rng: Any = None
-        for number, operation in self.plan(0, key):
+        planned = self.plan(0, key)
+        apart = len(planned) > 1 and not self.fuses
+        for number, operation in planned:
             chance = operation.chance
             if chance < 1 or operation.draws:
                 dice = dice or _taken()
@@ -154,7 +159,7 @@ class Augmentation:
             record = operation.perform(chain, rng)
             if record is not None:
                 done.append((operation, record))
-            if not self.fuses:
+            if apart:
                 chain.carry_out()
         if dice is not None:
             _SPARE.append(dice)

@@ -21,8 +21,15 @@ Size = int | tuple[int, ...]
 class CutOut(IndexOperation):
     """What the crops have in common."""
 
-    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
-        """Return where the part begins along z, y and x, for axes longer than the part."""
+    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
+        """Return where the part begins along z, y and x, for axes longer than the part.
+
+        Args:
+            rng: where to draw from.
+            scene: what is to be moved.
+            have: its sizes z, y, x.
+            size: those of the part.
+        """
         raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
@@ -36,7 +43,7 @@ class CutOut(IndexOperation):
                 f"{type(self).__name__} cuts out {sizes!r}, received an image with axes {axes!r}"
             )
         want = z, y, x = have[0] if len(sizes) < 3 else sizes[0], sizes[-2], sizes[-1]
-        starts = self.place(rng, scene, want)
+        starts = self.place(rng, scene, have, want)
         padded = z > have[0] or y > have[1] or x > have[2]
         if padded:
             for axis in range(3):
@@ -44,7 +51,7 @@ class CutOut(IndexOperation):
                     starts[axis] = -((want[axis] - have[axis]) // 2)
         first, second, third = starts
         stage = (0, 1, third), (1, 1, second), (2, 1, first)
-        return Drawn(stage, {"start": starts[3 - count :]}, want, padded)
+        return Drawn(stage, {"start": starts if count == 3 else starts[1:]}, want, padded)
 
     def _check_size(self) -> None:
         size: Any = getattr(self, "size", None)
@@ -89,9 +96,9 @@ class CentreCrop(CutOut):
         """It does not."""
         return False
 
-    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
         """Return the middle."""
-        (depth, height, width), (z, y, x) = scene.shape, size
+        (depth, height, width), (z, y, x) = have, size
         return [(depth - z) // 2, (height - y) // 2, (width - x) // 2]
 
 
@@ -117,9 +124,9 @@ class RandomCrop(CutOut):
     def __post_init__(self) -> None:
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
         """Return any place."""
-        return _anywhere(rng, scene, size)
+        return _anywhere(rng, have, size)
 
 
 @dataclass(frozen=True)
@@ -160,9 +167,9 @@ class CropByLabel(CutOut):
         object.__setattr__(self, "ratio", float(self.ratio))
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
         """Return a place around a voxel of the labels."""
-        anywhere = _anywhere(rng, scene, size)
+        anywhere = _anywhere(rng, have, size)
         if rng.random() >= self.ratio:
             return anywhere
         found = scene.find(self.values, rng)
@@ -170,13 +177,13 @@ class CropByLabel(CutOut):
             return anywhere
         middle = np.rint(found[::-1]).astype(int).tolist()
         return [
-            min(max(at - want // 2, 0), max(have - want, 0))
-            for at, have, want in zip(middle, scene.shape, size, strict=True)
+            min(max(at - want // 2, 0), max(whole - want, 0))
+            for at, whole, want in zip(middle, have, size, strict=True)
         ]
 
 
-def _anywhere(rng: np.random.Generator, scene: Chain, size: Sizes) -> list[int]:
-    (depth, height, width), (z, y, x) = scene.shape, size
+def _anywhere(rng: np.random.Generator, have: Sizes, size: Sizes) -> list[int]:
+    (depth, height, width), (z, y, x) = have, size
     # x first, so that a slice and a volume of one slice draw the same.
     at_x = int(rng.random() * (width - x + 1)) if width > x else 0
     at_y = int(rng.random() * (height - y + 1)) if height > y else 0

@@ -336,7 +336,10 @@ def _turned_round(view: NDArray[Any], axis: int) -> NDArray[Any]:
     import cv2
 
     forward = view[..., ::-1] if axis == view.ndim - 1 else view[..., ::-1, :]
-    turned = np.asarray(cv2.flip(_words(forward).reshape(-1, *view.shape[axis:]), 1))
+    rows = _words(forward)
+    if axis != 1:
+        rows = rows.reshape(-1, *view.shape[axis:])
+    turned = np.asarray(cv2.flip(rows, 1))
     if turned.dtype != view.dtype or turned.shape != view.shape:
         return turned.view(view.dtype).reshape(view.shape)
     return turned

@@ -378,9 +378,9 @@ def _outside(matrix: Affine, old: tuple[int, int], new: tuple[int, ...]) -> Arra
         if abs(along) < 1e-12:
             starts[(first > 0) | (last <= 0)] = new[1]
             continue
-        ends = np.ceil(np.stack([first, last]) / along)
-        np.maximum(starts, ends.min(axis=0), out=starts)
-        np.minimum(stops, ends.max(axis=0), out=stops)
+        enter, leave = (first, last) if along > 0 else (last, first)
+        np.maximum(starts, np.ceil(enter / along), out=starts)
+        np.minimum(stops, np.ceil(leave / along), out=stops)
     if not starts.any() and (stops >= new[1]).all():
         return None
     columns = np.arange(new[1], dtype=np.int16)
