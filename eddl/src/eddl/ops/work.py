@@ -27,10 +27,5 @@ def flops(node: Node) -> int:
     if node.op in ("MatMul", "Gemm", "Product") and data is not None:
         inner = data.type.sizes[-2 if node.attributes.get("transA") else -1]
         return 2 * output.count * inner
-    if node.op.removesuffix("Grad") in ("LSTM", "GRU", "RNN"):
-        weights = [w for w in node.inputs[1:3] if w is not None]
-        assert data is not None
-        once = 2 * math.prod(data.type.sizes[:2]) * sum(w.type.count for w in weights)
-        return once * (2 if node.op.endswith("Grad") else 1)
     operator = entry(node)
     return output.count if operator.formula or operator.float32 else 0
