@@ -52,6 +52,12 @@ def test_a_number_makes_the_same_mutant_again(monkeypatch: pytest.MonkeyPatch) -
     assert len(set(made)) > 35
 
 
+@pytest.mark.parametrize(("name", "number"), [("dicom j2k lossy", 50497), ("dicom frames", 50932)])
+def test_mutants_that_once_broke_a_promise(name: str, number: int) -> None:
+    found = _harness("--mutants", "1", "--first", str(number), "--seeds", f"^{name}$")
+    assert (found["mutants"], found["failures"]) == (1, [])
+
+
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_mutants_are_read_or_refused(name: str) -> None:
     found = _harness("--seeds", f"^{name} ", "--mutants", str(MUTANTS))

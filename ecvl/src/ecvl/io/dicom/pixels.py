@@ -211,6 +211,7 @@ def stored_frames(file: DicomFile, indices: Sequence[int]) -> Iterator[NDArray[A
                 read_plain(stream, file, made, index, frame)
                 yield frame
         return
+    done = 0
     try:
         for encoded in _encoded(file, made, count, indices):
             pixels = _decoded(file, made, encoded)
@@ -220,6 +221,7 @@ def stored_frames(file: DicomFile, indices: Sequence[int]) -> Iterator[NDArray[A
                     f"an array of {pixels.shape} {pixels.dtype}"
                 )
             yield pixels.astype(made.dtype, copy=False)
+            done += 1
     except EcvlError:
         raise
     except Exception as error:
@@ -227,6 +229,11 @@ def stored_frames(file: DicomFile, indices: Sequence[int]) -> Iterator[NDArray[A
             f"cannot decode the pixels of {file.path.name!r}: {one_line(error)}; the file is "
             "damaged or in a transfer syntax without a decoder here (more come with ecvl[codecs])"
         ) from None
+    if done < len(indices):
+        raise FormatError(
+            f"expected {len(indices)} frames in the pixels of {file.path.name!r}, found {done}; the "
+            "file is damaged"
+        )
 
 
 def read_plain(
