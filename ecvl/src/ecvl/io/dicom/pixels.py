@@ -231,8 +231,8 @@ def stored_frames(file: DicomFile, indices: Sequence[int]) -> Iterator[NDArray[A
         ) from None
     if done < len(indices):
         raise FormatError(
-            f"expected {len(indices)} frames in the pixels of {file.path.name!r}, found {done}; the "
-            "file is damaged"
+            f"expected {len(indices)} frames in the pixels of {file.path.name!r}, found {done}; "
+            "the file is damaged"
         )
 
 
