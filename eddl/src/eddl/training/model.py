@@ -251,10 +251,9 @@ class Model:
         first time, or "raise". `precision` is what products compute in, with parameters, losses
         and statistics in float32: "bfloat16", which is refused with the reason where the device
         does not have it or float32 would be faster, trains, evaluates and predicts; "float16"
-        trains, with a loss scale. `fallback`,
-        whether the host may compute what the device should and cannot (`summary` lists it); with
-        False `DeviceError` names those nodes, now where the inputs' sizes are fixed, else when a
-        batch of new sizes comes.
+        trains, with a loss scale. `fallback`, whether the host may compute what the device should
+        and cannot (`summary` lists it); with False `DeviceError` names those nodes, now where the
+        inputs' sizes are fixed, else when a batch of new sizes comes.
 
         `memory`, what a training step may hold: "fast" gives up only values that cost next to
         nothing to compute again (2.5 % of the step's work, and nothing where values take less than
