@@ -35,7 +35,7 @@ OVERHEAD = 1 << 17
 """What a call costs besides."""
 SHARES = {"fast": 0.025, "low": 0.2}
 """The share of a step's work that each mode may spend again."""
-SMALL = 1 << 26
+SMALL = 1 << 29
 """The bytes up to which "fast" keeps everything."""
 STEP = 0.02
 """The share of the peak that is given up before lives are looked at anew."""

@@ -257,7 +257,7 @@ class Model:
 
         `memory`, what a training step may hold: "fast" gives up only values that cost next to
         nothing to compute again (2.5 % of the step's work, and nothing where values take less than
-        64 MiB); "low" gives up what it can for a fifth of the work; a budget such as
+        512 MiB); "low" gives up what it can for a fifth of the work; a budget such as
         "4GiB", "500MB" or a number of bytes is met with as little of that as it takes. Results are
         the same to the bit. A budget is for `memory_plan(...).total`; where it cannot be met, the
         first step raises `MemoryLimitError` with the least that can.

@@ -28,8 +28,8 @@ def test_short_convolutions_are_as_exact_as_sums_of_products(results, taps):
 
 
 def small_parts(monkeypatch, group=1):
-    monkeypatch.setattr(tiles, "GAIN", np.inf)
-    monkeypatch.setattr(tiles, "PLANE_GAIN", np.inf)
+    for gain in ("GAIN", "PLANE_GAIN", "PLANE_WEIGHTS_GAIN"):
+        monkeypatch.setattr(tiles, gain, np.inf)
     monkeypatch.setattr(tiles, "GROUP", group)
 
 

@@ -34,9 +34,10 @@ WIDE = 6.0
 SPREAD = 100.0
 """What a transformed weight costs, in products of a convolution: it goes through the memory."""
 
-GAIN, PLANE_GAIN = 0.8, 0.65
-"""The shares of the direct convolution's estimated time that are not to be exceeded; the second for
-the weights' gradient over planes, where the transforms weigh most."""
+GAIN, PLANE_GAIN, PLANE_WEIGHTS_GAIN = 0.8, 0.745, 0.65
+"""The shares of the direct convolution's estimated time that are not to be exceeded: for volumes,
+for planes, where the transforms weigh more, and for the gradient by their weights, where they weigh
+most."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def shape(
     ]
     best = min(choices, key=lambda choice: choice.cost)
     direct = samples * math.prod(target) * channels * filters * math.prod(windows.kernel)
-    if best.cost > (PLANE_GAIN if flat and kind == "weights" else GAIN) * direct:
+    plane = PLANE_WEIGHTS_GAIN if kind == "weights" else PLANE_GAIN
+    if best.cost > (plane if flat else GAIN) * direct:
         raise Refused("a convolution that is faster as it is")
     return best
