@@ -46,7 +46,7 @@ ADD, MULTIPLY, DIVIDE, SUBTRACT, GREATER = 0x1FFF0, 0x1FFF1, 0x1FFF4, 0x1FFF5, 0
 SQUARE_ROOT, RECTIFIER, POWER = 0x25, 0x20, 0x30
 OPERATIONS = {ast.Add: ADD, ast.Sub: SUBTRACT, ast.Mult: MULTIPLY, ast.Div: DIVIDE}
 NUMBERS = {POWER: (1, -1)}
-"""What eltwise operations are given: a power is alpha * x^beta, which is divided for a beta of -1."""
+"""What eltwise operations are given: a power is alpha * x^beta, a division where beta is -1."""
 SECOND = 2
 BLOCK = 1 << 17
 """Elements of a block: they fit the cache, and their kernels take longer than calling them."""
