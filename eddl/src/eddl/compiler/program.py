@@ -24,7 +24,7 @@ from eddl.compiler.slabs import Handover, Slabs
 from eddl.errors import ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
 
-COPIED = 1 << 16
+COPIED = 1 << 19
 """Bytes up to which an input is copied: that takes less than to bind the calls that read it."""
 
 
