@@ -127,7 +127,8 @@ def compile_graph(
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_matrices(whole)
-    final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
+    apart = {node for node in whole.nodes if backend.apart(node)}
+    final = fuse(whole, apart | sums(whole) if backend.accumulates else apart)
     targets: dict[Value, Value] = {}
     outside: dict[Value, Any] = {}
     outputs = list(final.outputs)
