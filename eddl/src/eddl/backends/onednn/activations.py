@@ -158,4 +158,5 @@ def prelu_grad(backend: OneDnnBackend, node: Node) -> Offer:
         )  # fmt: skip
 
     chosen = Arrangement((CHANNELS_LAST, PLAIN, CHANNELS_LAST), (CHANNELS_LAST, PLAIN))
-    return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+    return Offer(made.implementation, bind, workspace=made.scratch, overwrites={0: (2,)},
+                 arrangements=(chosen,))  # fmt: skip
