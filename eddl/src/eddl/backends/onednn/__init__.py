@@ -13,6 +13,7 @@ from eddl.backends.onednn import (
     recurrent,
     reduction,
     resampling,
+    slopes,
     softmax,
     standardization,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "slopes",
     "softmax",
     "standardization",
 ]
