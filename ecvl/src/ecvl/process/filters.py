@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.derivatives import derived
-from ecvl.process.pull import in_type, smoothed, working_type
+from ecvl.process.dtypes import in_type, working_type
+from ecvl.process.pull import smoothed
 from ecvl.process.registry import processing
 from ecvl.process.volumes import (
     Unit,
