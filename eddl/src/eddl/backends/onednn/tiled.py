@@ -29,7 +29,7 @@ from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.library import Library
 from eddl.backends.onednn.lines import Line
-from eddl.backends.onednn.tiles import Run, Shape, shape
+from eddl.backends.onednn.tiles import FEW, Run, Shape, shape
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.ops.windows import Windows
 
@@ -37,9 +37,6 @@ Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 12
 """Columns of a matrix product that stay in the cache."""
-
-FEW = 1 << 17
-"""Transformed weights that one thread alone makes sooner than it could ask others to help."""
 
 APART = 80
 """Numbers between the places of a transform: at distances that are powers of two, they would
@@ -118,10 +115,23 @@ class _Memory:
         outer, inner = s.outer.short, s.inner.short
         take = partial(space.take, dtype=np.float32)
 
-        def apart(places: int, *sizes: int) -> Any:
+        def apart(places: int, *sizes: int, slots: Any = None) -> Any:
             cells = math.prod(sizes)
-            whole = take((places, cells + APART))
-            return None if whole is None else whole[:, :cells].reshape(places, *sizes)
+            if slots is None:
+                slots = take((places, cells + APART))
+            return None if slots is None else slots[:, :cells].reshape(places, *sizes)
+
+        def sides() -> tuple[Any, Any]:
+            near = s.group, s.inner.source, s.line * s.channels
+            far = s.group, s.inner.target, s.result * s.filters
+            places = outer.products
+            if grad:
+                return apart(places, *near), apart(places, *far)
+            # The products of a place lie where the data of the place before were.
+            slots = take((places + 1, max(math.prod(near), math.prod(far)) + APART))
+            if slots is None:
+                return None, None
+            return apart(places, *near, slots=slots[1:]), apart(places, *far, slots=slots[:-1])
 
         self.taps = take((outer.taps * inner.taps, size))
         self.places: Any = take((outer.products, 1, size)) if s.flat and not grad else None
@@ -131,8 +141,7 @@ class _Memory:
         tiles = 0 if s.flat else s.group * s.inner.tiles
         self.own = [
             _Own(
-                apart(outer.products, s.group, s.inner.source, s.line * s.channels),
-                apart(outer.products, s.group, s.inner.target, s.result * s.filters),
+                *sides(),
                 apart(inner.products, tiles, s.line * s.channels),
                 apart(inner.products, tiles, s.result * s.filters),
                 take((0 if s.flat else inner.products, size)),
@@ -245,8 +254,7 @@ class _Work:
 
     def _weights(self, calls: Sequence[Thunk]) -> Thunk:
         """What is done to weights before or after all else: by all threads, if they are many."""
-        places = self.shape.outer.short.products * self.line.size
-        return self._alone([in_turn(calls)] if places < FEW else calls)
+        return self._alone([in_turn(calls)] if self.shape.weights < FEW else calls)
 
     def _alone(self, tasks: Sequence[Thunk]) -> Thunk:
         """Calls in parallel, each of which runs oneDNN on one thread."""

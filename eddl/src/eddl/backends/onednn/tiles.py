@@ -22,6 +22,9 @@ FEWEST = 16
 RESULTS = (4, 6, 7, 8, 10)
 """Sizes of tiles to choose from."""
 
+MOST = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
+"""Numbers of tiles that are transformed at a time, to choose from."""
+
 CACHE = 1.8e6
 """Bytes of transformed data that stay near a core."""
 
@@ -39,12 +42,15 @@ START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
 that a call takes."""
 
-READ, MADE, SUMMED = 14.0, 90.0, 90.0
+READ, MADE, SUMMED = 14.0, 75.0, 90.0
 """Products of a convolution in the time that a transformed weight is read in, and made in, and that
 its gradient is summed in."""
 
 DIRECT = {"forward": 1.0, "data": 1.0, "weights": 1.12}
 """The time of a product in a direct convolution."""
+
+FEW = 1 << 19
+"""Transformed weights that one thread alone makes sooner than it could ask others to help."""
 
 GAIN = 0.95
 """The share of the direct convolution's estimated time that is not to be exceeded."""
@@ -148,9 +154,18 @@ class Shape:
     @property
     def held(self) -> int:
         """Bytes of transformed data that a thread holds of a tile of the first axis."""
-        sides = self.inner.source * self.line * self.channels
-        sides += self.inner.target * self.result * self.filters
-        return 4 * self.outer.short.products * sides
+        near = self.inner.source * self.line * self.channels
+        far = self.inner.target * self.result * self.filters
+        places = self.outer.short.products
+        if self.kind == "weights":
+            return 4 * places * (near + far)
+        return 4 * (places + 1) * max(near, far)  # products take the place of data
+
+    @property
+    def weights(self) -> int:
+        """How many transformed weights there are."""
+        places = self.outer.short.products * self.inner.short.products
+        return places * self.channels * self.filters * self.taps
 
     @property
     def cost(self) -> float:
@@ -165,11 +180,13 @@ class Shape:
             each = near * _turn(inner.products, inner.span)
             each += far * _turn(inner.products, inner.results)
             turned += outer.products * tiles * each
-        weights = places * self.channels * self.filters * self.taps
-        if self.flat:  # made by all threads together, but their gradients by each for itself
-            made = SUMMED if self.kind == "weights" else MADE / self.threads
-        else:
+        weights = self.weights
+        if not self.flat:
             made = (MADE - READ) * rounds
+        elif self.kind == "weights":  # each thread has sums of its own
+            made = SUMMED
+        else:
+            made = MADE if weights < FEW else MADE / self.threads
         away = min(max(self.group * self.held / CACHE - 1, 0), 1)
         return (
             START
@@ -209,7 +226,7 @@ def shape(
         Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2],
               kind, threads, most)
         for first, second in itertools.product(outer, inner)
-        for most in (1, 2, 4, 8, 16, 32)
+        for most in MOST
     ]  # fmt: skip
     choices = [c for c in choices if c.most == 1 or c.group * c.held <= GROUP]
     best = min(choices, key=lambda choice: choice.cost)
