@@ -34,15 +34,19 @@ GROUP = 1 << 23
 LINE = 1.13
 """How much longer a product takes in a convolution along one axis than in one along all."""
 
-TURNED, MOVED, AWAY = 1.3, 9.0, 2.5
+TURNED, MOVED = 1.3, 9.0
 """Products of a convolution in the time of one of a transform, and of reading or writing a number
-there; how much longer both take where the data are twice as many as stay near."""
+there."""
+
+AWAY, PLANE_AWAY = 1.7, 2.5
+"""How much longer a transform takes where the data are twice as many as stay near; for planes with
+what their convolutions take longer, whose data are the same."""
 
 START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
 that a call takes."""
 
-READ, MADE, SUMMED = 14.0, 75.0, 90.0
+READ, MADE, SUMMED = 14.0, 75.0, 120.0
 """Products of a convolution in the time that a transformed weight is read in, and made in, and that
 its gradient is summed in."""
 
@@ -174,12 +178,10 @@ class Shape:
         places, rounds = outer.products * inner.products, -(-self.share // self.group)
         lines = tiles * self.result * self.channels * self.filters * self.taps
         near, far = self.line * self.channels, self.result * self.filters
-        turned = near * self.inner.source * _turn(outer.products, outer.span)
-        turned += far * self.inner.target * _turn(outer.products, outer.results)
-        if not self.flat:
-            each = near * _turn(inner.products, inner.span)
-            each += far * _turn(inner.products, inner.results)
-            turned += outer.products * tiles * each
+        outside = near * self.inner.source * _turn(outer.products, outer.span)
+        outside += far * self.inner.target * _turn(outer.products, outer.results)
+        inside = near * _turn(inner.products, inner.span)
+        inside += far * _turn(inner.products, inner.results)
         weights = self.weights
         if not self.flat:
             made = (MADE - READ) * rounds
@@ -187,11 +189,13 @@ class Shape:
             made = SUMMED
         else:
             made = MADE if weights < FEW else MADE / self.threads
-        away = min(max(self.group * self.held / CACHE - 1, 0), 1)
+        away = PLANE_AWAY if self.flat else AWAY
+        away = 1 + (away - 1) * min(max(self.group * self.held / CACHE - 1, 0), 1)
         return (
-            START
+            START * (2 if self.kind == "weights" else 1)
             + rounds * (places * (self.group * LINE * lines + CALL) + READ * weights)
-            + self.share * (1 + (AWAY - 1) * away) * turned
+            + self.share * away * outside
+            + (0 if self.flat else self.share * outer.products * tiles * inside)
             + made * weights
         )
 
