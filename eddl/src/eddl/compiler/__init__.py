@@ -24,7 +24,7 @@ from eddl.compiler.plan import Plan, lives, plan_memory
 from eddl.compiler.precision import lower_precision
 from eddl.compiler.prepare import separate, written
 from eddl.compiler.products import join_products
-from eddl.compiler.program import Evaluation, Program, Slabs, copied
+from eddl.compiler.program import Evaluation, Program, copied
 from eddl.compiler.protocol import (
     CHANNELS_LAST,
     PLAIN,
@@ -39,6 +39,7 @@ from eddl.compiler.recompute import Budget, recompute
 from eddl.compiler.schedule import schedule
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
+from eddl.compiler.slabs import Handover, Slabs
 from eddl.compiler.specialise import specialise
 from eddl.compiler.split import split, sums
 from eddl.compiler.turn import turn_products
@@ -55,6 +56,7 @@ __all__ = [
     "Call",
     "Evaluation",
     "Fallback",
+    "Handover",
     "Layout",
     "Offer",
     "Pattern",
@@ -95,18 +97,20 @@ def compile_graph(
     slabs: Slabs,
     *,
     memory_of: Callable[[State], Any],
-    bound: Mapping[Value, tuple[Value, Any]] | None = None,
+    handover: Handover | None = None,
     precision: str = "float32",
     memory: str | Budget = "fast",
+    taken: int = 0,
     poison: bool = False,
 ) -> Program | Evaluation:
     """Compile a graph for inputs of static `types`.
 
     A graph that only infers and whose shapes depend on data is not compiled but evaluated.
 
-    `memory_of` gives the device array of a state. `bound` maps outputs to an outside value and its
-    device array, into which the program writes them. `precision` is what products compute in,
-    `memory` how much is kept: "fast", "low" or a budget.
+    `memory_of` gives the device array of a state. `handover` says which outputs the program leaves
+    in the slabs for another one, or which leaves another one left there for it. `precision` is what
+    products compute in, `memory` how much is kept: "fast", "low" or a budget, beside `taken` bytes
+    that outlive the program.
     """
     try:
         static, _ = specialise(graph, types, backend.evaluate)
@@ -127,32 +131,27 @@ def compile_graph(
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_matrices(whole)
-    final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
-    targets: dict[Value, Value] = {}
-    outside: dict[Value, Any] = {}
+    apart = {node for node in whole.nodes if backend.apart(node)}
+    final = fuse(whole, apart | sums(whole) if backend.accumulates else apart)
+    given = {} if handover is None else handover.places
+    places: dict[Value, int] = {leaf: given[leaf] for leaf in final.leaves if leaf in given}
     outputs = list(final.outputs)
     for index, old in enumerate(graph.outputs):
-        if bound and old in bound:
-            if outputs[index] in targets or outputs.index(outputs[index]) != index:
-                outputs[index] = apply("Identity", outputs[index])  # written to two places
-            place, array = bound[old]
-            targets[outputs[index]] = place
-            outside[place] = array
+        if old in given:
+            if outputs.index(outputs[index]) != index:
+                outputs[index] = apply("Identity", outputs[index])  # it lies in two places
+            places[outputs[index]] = given[old]
     final = Graph(final.inputs, outputs, final.updates)
-    for leaf in final.leaves:
-        if isinstance(leaf, State):
-            outside[leaf] = memory_of(leaf)
+    outside: dict[Value, Any] = {leaf: memory_of(leaf) for leaf in final.leaves
+                                 if isinstance(leaf, State) and leaf not in places}  # fmt: skip
     arranged, calls, layouts = arrange(final, select(final, backend), backend)
-    targets = {
-        new: targets[old]
-        for old, new in zip(final.outputs, arranged.outputs, strict=True)
-        if old in targets
-    }
+    pairs = zip(final.outputs, arranged.outputs, strict=True)
+    places |= {new: places.pop(old) for old, new in pairs if old in places}
     final = arranged
     before, calls, kept = separate(final, calls) if infers else ([], calls, [])
 
     def living(order: Sequence[Call], lying: Mapping[Value, Layout]) -> Plan:
-        return lives(final, order, layouts=lying, kept=kept, bound=targets)
+        return lives(final, order, layouts=lying, kept=kept, places=places)
 
     calls = schedule(calls, lambda order: living(order, layouts))
 
@@ -162,20 +161,23 @@ def compile_graph(
             again,
             layouts=lying,
             kept=kept,
-            bound=targets,
+            places=places,
             alignment=backend.alignment,
             max_slab=backend.max_slab,
         )
 
     keeps = infers and memory == "fast"
-    plan = planned(calls, layouts) if keeps else recompute(calls, layouts, living, planned, memory)
+    if keeps:
+        plan = planned(calls, layouts)
+    else:
+        plan = recompute(calls, layouts, living, planned, memory, taken)
     return Program(
         final,
         plan,
         backend,
         slabs,
         outside=outside,
-        bound=targets,
+        handover=handover,
         before=before,
         kept=kept,
         inlined=inlined,

@@ -3,7 +3,7 @@
 One walk in the order of the schedule. A call takes the arrangement that costs least: its own cost,
 the bytes of the reorders its inputs need, and those that the calls which read its results would
 need. A value is brought into another layout once, for all that want it there. Leaves and the ends
-of the graph are plain.
+of the graph are plain; ends are made so at once, since they stay.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ def arrange(
 ) -> tuple[Graph, list[Call], dict[Value, Layout]]:
     """The graph whose ends are plain, its calls with the reorders, and what is not plain."""
     walk = _Walk(calls, backend)
+    lasting = {*graph.outputs, *graph.updates.values()}
     for call in calls:
         walk.take(call)
+        for value in lasting.intersection(call.outputs):
+            walk.lying(value, PLAIN)
     ends = {end: walk.lying(end, PLAIN) for end in (*graph.outputs, *graph.updates.values())}
     updates = {state: ends[new] for state, new in graph.updates.items()}
     plain = Graph(graph.inputs, [ends[value] for value in graph.outputs], updates)

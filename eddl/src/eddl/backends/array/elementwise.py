@@ -40,6 +40,9 @@ _NAMES = {"abs": "absolute", "acos": "arccos", "acosh": "arccosh", "asin": "arcs
           "modulo": "remainder", "round": "rint", "shift_left": "left_shift",
           "shift_right": "right_shift", "truncated_modulo": "fmod"}  # fmt: skip
 
+FEWEST = 1 << 19
+"""Elements times steps of a formula below which another thread costs more than it saves."""
+
 Operand = tuple[str, Any]
 """("input", index), ("register", index) or ("number", value)."""
 
@@ -133,7 +136,8 @@ def offer_formula(backend: ArrayBackend, node: Node) -> Offer | None:
         arrays = [x for x in inputs if x is not None]
         positions = {i: n for n, i in enumerate(i for i, x in enumerate(inputs) if x is not None)}
         chunks = list(_chunks(arrays, outputs[0]))
-        parts = backend.threads.split(len(chunks))
+        few = output.count * len(steps) < FEWEST
+        parts = [(0, len(chunks))] if few else backend.threads.split(len(chunks))
         tasks = []
         for thread, (start, stop) in enumerate(parts):
             scratch = None if not row else workspace[thread * row : (thread + 1) * row]
@@ -354,6 +358,9 @@ def _cast_call(
 
 def _where(xp: Any, condition: Array, x: Any, y: Any, out: Array) -> None:
     """`out = condition ? x : y`, where `out` may be the memory of x or of y."""
+    if out.size == 1:
+        xp.copyto(out, xp.where(condition, x, y))
+        return
     over_y = isinstance(y, np.ndarray) and y.shape == out.shape and _same_memory(y, out)
     patterns = [_pattern(value, out) for value in (x, y)]
     if condition.shape == out.shape and all(pattern is not None for pattern in patterns):

@@ -1,18 +1,25 @@
-"""Pools of one to three spatial axes and their gradients."""
+"""Pools of one to three spatial axes and their gradients.
+
+oneDNN's greatest element takes no notice of what is not a number, and of nothing but minus
+infinities makes the least float32. So the data are looked through, for a hundredth of a network's
+time, and where something is not finite NumPy's maxima, which let it show, replace oneDNN's.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.pooling import indices
+from eddl.backends.array.pooling import clipped, indices
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Unfolding
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
+from eddl.backends.onednn.elementwise import flattened
 from eddl.backends.onednn.handles import Kernel, attributes, channels_last, describe, longs
 from eddl.backends.onednn.library import (
     DIFF_DST,
@@ -28,6 +35,10 @@ from eddl.backends.onednn.library import (
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Node, Type
 from eddl.ops.pooling import windows_of
+
+Array = np.ndarray[Any, Any]
+FEW = 1 << 15
+"""Elements below which one thread looks through them as fast as several."""
 
 
 def _geometry(node: Node, large: Type) -> list[Any]:
@@ -59,6 +70,41 @@ def _forward(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Ke
     return made
 
 
+def _finite(backend: OneDnnBackend, x: Array) -> Callable[[], bool]:
+    """The call that says whether all elements are finite; rarely it denies it of large ones."""
+    elements = flattened(x)
+    parts = backend.threads.split(elements.size) if elements.size > FEW else [(0, elements.size)]
+    found = [True] * len(parts)
+
+    def look(number: int, part: Array) -> None:
+        if part.dtype == np.float32:
+            found[number] = bool(np.isfinite(np.dot(part, part)))
+            return
+        # As integers the greatest of either sign are those that are not finite.
+        found[number] = bool(
+            part.view(np.int16).max() < INFINITY and part.view(np.uint16).max() < SIGN | INFINITY
+        )
+
+    tasks = [partial(look, i, elements[a:b]) for i, (a, b) in enumerate(parts)]
+
+    def run() -> bool:
+        backend.threads.run(tasks)
+        return all(found)
+
+    return run
+
+
+SIGN, INFINITY = 0x8000, 0x7F80
+"""The bits of bfloat16."""
+
+
+def _greatest(node: Node, x: Array, result: Array) -> None:
+    """The greatest element of each window, by NumPy."""
+    result.fill(-np.inf)
+    for pooled, whole in clipped(Unfolding.of(windows_of(node)), x.shape[2:]):
+        np.maximum(result[pooled], x[whole], out=result[pooled])
+
+
 @kernel("MaxPool")
 def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
     """The greatest element of each window, its position there and its index in the input."""
@@ -72,11 +118,18 @@ def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
         chosen = outputs[2]
         if chosen is None:
             chosen = backend.view(workspace, 0, node.outputs[2].type, CHANNELS_LAST)
-        run = made.bind(
-            {SRC: (source, straight(inputs[0])), DST: (target, outputs[0]),
-             WORKSPACE: (places, chosen)},
+        data, result = straight(inputs[0]), outputs[0]
+        pool = made.bind(
+            {SRC: (source, data), DST: (target, result), WORKSPACE: (places, chosen)},
             workspace[-(-positions // 64) * 64 :] if made.scratch else None,
-        )  # fmt: skip
+        )
+        finite = _finite(backend, data)
+
+        def run() -> None:
+            pool()
+            if not finite():
+                _greatest(node, data, result)
+
         if outputs[1] is None:
             return run
         find = indices(node, chosen, outputs[1])
