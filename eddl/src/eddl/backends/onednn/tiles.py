@@ -39,14 +39,14 @@ TURNED, MOVED = 1.3, 9.0
 there."""
 
 AWAY, PLANE_AWAY = 1.7, 2.5
-"""How much longer a transform takes where the data are twice as many as stay near; for planes with
-what their convolutions take longer, whose data are the same."""
+"""How much longer a transform of the first axis takes where there are twice as many data as stay
+near; of planes, whose convolutions meet the same data, with what these take longer."""
 
 START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
 that a call takes."""
 
-READ, MADE, SUMMED = 14.0, 75.0, 120.0
+READ, MADE, SUMMED = 20.0, 90.0, 120.0
 """Products of a convolution in the time that a transformed weight is read in, and made in, and that
 its gradient is summed in."""
 
@@ -119,8 +119,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Shape:
-    """A convolution of `channels` to `filters` by so many `threads`; the third axis of each side is
-    `line` and `result` long. A plane is a volume whose second axis has one position."""
+    """A convolution of `channels` to `filters`, or its gradient, by its `kind`: "forward", "data"
+    or "weights". The third axis of each side is `line` and `result` long; a plane is a volume whose
+    second axis has one position. Of so many `threads` each transforms `most` tiles of the first
+    axis at a time, or less."""
 
     samples: int
     channels: int
@@ -133,7 +135,6 @@ class Shape:
     kind: str
     threads: int
     most: int
-    """How many tiles of the first axis a thread may transform at a time."""
 
     @property
     def flat(self) -> bool:
