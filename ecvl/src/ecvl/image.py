@@ -259,7 +259,7 @@ class Image(Placed):
             >>> image.recounted(image.array[:, ::-1].copy(), flip).orientation
             'LAS'
         """
-        meta = dict(self.meta)
+        meta = self.meta.copy()
         if meta:
             meta.pop("slices", None)
         return self._made(array, (self.affine, recount), meta)

@@ -120,10 +120,9 @@ def test_elastic_displacements_have_the_deviation(shape: Any) -> None:
 
     turn = augment.Elastic(100, 6)
     image = Image(np.zeros(shape, np.float32), "zyx", np.diag([1, 1, 2, 1]))
-    drawn = turn.draw(np.random.default_rng(0), Chain([image]))
-    assert drawn is not None
+    field, _ = turn.draw(np.random.default_rng(0), Chain([image]))
     nodes = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")[::-1], -1).reshape(-1, 3)
-    beside = drawn.stage.at(nodes[::7]) * (1, 1, 2)  # type: ignore[union-attr]
+    beside = field.at(nodes[::7]) * (1, 1, 2)  # type: ignore[union-attr]
     expected = 100 / (np.sqrt(12 * np.pi) * 6)
     for axis in range(2 if shape[0] == 1 else 3):
         assert beside[:, axis].std() == pytest.approx(expected, rel=0.15)

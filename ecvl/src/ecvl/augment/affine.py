@@ -58,7 +58,7 @@ class Rotate(Spatial):
             object.__setattr__(self, "centre", tuple(map(float, self.centre)))
         self._check()
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the rotation."""
         if self.axis != "z" and scene.spatial_axes == "yx":
             raise GeometryError(f"a 2-D image turns around 'z' only, received axis={self.axis!r}")
@@ -69,7 +69,7 @@ class Rotate(Spatial):
         degrees = drawn(rng, self.degrees)
         centre = None if self.centre is None else (*self.centre[::-1], 0.0)[:3]
         matrix = around_centre(turned_about(degrees, self.axis), scene.grid, centre=centre)
-        return Drawn(matrix, {"degrees": degrees, "axis": self.axis})
+        return matrix, {"degrees": degrees, "axis": self.axis}
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ class Scale(Spatial):
         checked_axes(self.axes)
         self._check(factor=1e-3)
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the scaling."""
         require_axes(self.axes, scene.spatial_axes, "Scale")
         factor = drawn(rng, self.factor)
         scale = np.diag([1 / factor if letter in self.axes else 1.0 for letter in AXES])
-        return Drawn(around_centre(scale, scene.grid), {"factor": factor, "axes": self.axes})
+        return around_centre(scale, scene.grid), {"factor": factor, "axes": self.axes}
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ class Shear(Spatial):
     def __post_init__(self) -> None:
         self._check(x=(-GREATEST_SHEAR, GREATEST_SHEAR), y=(-GREATEST_SHEAR, GREATEST_SHEAR))
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the shearing."""
         x, y = drawn(rng, self.x), drawn(rng, self.y)
-        return Drawn(around_centre(_sheared(x, y), scene.grid), {"x": x, "y": y})
+        return around_centre(_sheared(x, y), scene.grid), {"x": x, "y": y}
 
 
 @dataclass(frozen=True)
@@ -162,20 +162,17 @@ class Translate(Spatial):
     z: tuple[float, float] = (0.0, 0.0)
     fill: Fill = None
     p: float = 1.0
+    # It moves along the axes as they are.
+    needs_right_angles = False
 
-    @property
-    def needs_right_angles(self) -> bool:
-        """It moves along the axes as they are."""
-        return False
-
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the shift."""
         if self.z != (0, 0):
             require_axes("z", scene.spatial_axes, "Translate")
         shifts = [drawn(rng, ends) for ends in (self.x, self.y, self.z)]
         matrix = np.eye(4)
         matrix[:3, 3] = -np.array(shifts) / scene.grid.spacing[::-1]
-        return Drawn(matrix, dict(zip(AXES, shifts, strict=True)))
+        return matrix, dict(zip(AXES, shifts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -214,7 +211,7 @@ class Affine(Spatial):
             raise ParameterError(f"expected axes 'yx' or 'zyx', received {self.axes!r}")
         self._check(scale=1e-3, shear=(-GREATEST_SHEAR, GREATEST_SHEAR))
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the map."""
         require_axes(self.axes, scene.spatial_axes, "Affine")
         letters = self.axes[::-1]
@@ -232,7 +229,7 @@ class Affine(Spatial):
             linear = linear @ turned_about(angle, letter)
         shift = np.array([shifts.get(letter, 0.0) for letter in AXES])
         record = {"degrees": degrees, "scale": factors, "shear": shears, "translate": shifts}
-        return Drawn(around_centre(linear, scene.grid, -linear @ shift), record)
+        return around_centre(linear, scene.grid, -linear @ shift), record
 
 
 def turned_about(degrees: float, axis: str) -> NDArray[Any]:

@@ -26,8 +26,11 @@ Planned = tuple[int, "Operation"]
 Key = tuple[int, int, int]
 Record = dict[str, Any]
 
-# Above every seed, epoch and number of a sample.
-LIMIT = 1 << 64
+# The random numbers of what draws none.
+NOTHING: Any = None
+
+# How many a seed, an epoch and the number of a sample have.
+KEY_BITS = 64
 
 
 class Augmentation:
@@ -105,17 +108,13 @@ class Augmentation:
         key = seed, epoch, sample
         if not (
             type(seed) is type(epoch) is type(sample) is int
-            and 0 <= seed < LIMIT
-            and 0 <= epoch < LIMIT
-            and 0 <= sample < LIMIT
+            and not (seed | epoch | sample) >> KEY_BITS
         ):
             key = _checked(seed=seed, epoch=epoch, sample=sample)
         if isinstance(given, Image) and not more:
-            chain = Chain([given])
-            self._carry_out(chain, key)
-            return chain.images[0]
+            return self._alone(given, key)
         if isinstance(given, Sample) and not more:
-            return self._turned(given, key)
+            return self._turned_sample(given, key)
         images: list[Any] = [given, *more]
         for image in images:
             if not isinstance(image, Image):
@@ -128,7 +127,13 @@ class Augmentation:
         self._carry_out(chain, key)
         return tuple(chain.images)
 
-    def _turned(self, given: Sample, key: Key) -> Sample:
+    def _alone(self, image: Image, key: Key) -> Image:
+        """Return a single image after it."""
+        chain = Chain([image])
+        self._carry_out(chain, key)
+        return chain.images[0]
+
+    def _turned_sample(self, given: Sample, key: Key) -> Sample:
         chain = Chain([*given.images.values(), *given.labels.values()])
         done = self._carry_out(chain, key)
         history = [{"op": type(operation).__name__, **record} for operation, record in done]
@@ -144,7 +149,6 @@ class Augmentation:
         """Do to images what is planned, and return the operations with what they drew."""
         done = []
         dice: _Dice | None = None
-        rng: Any = None
         planned = self.plan(0, key)
         apart = len(planned) > 1 and not self.fuses
         for number, operation in planned:
@@ -155,7 +159,7 @@ class Augmentation:
                 if rng.random() >= chance:
                     continue
             else:
-                rng = None
+                rng = NOTHING
             record = operation.perform(chain, rng)
             if record is not None:
                 done.append((operation, record))
@@ -172,14 +176,11 @@ class Operation(Augmentation):
 
     Attributes:
         p: the probability that it does anything.
+        draws: whether it draws random numbers beyond that which decides if anything is done.
     """
 
     p: float
-
-    @property
-    def draws(self) -> bool:
-        """Whether it draws random numbers beyond that which decides if anything is done."""
-        return True
+    draws: bool = True
 
     @property
     def chance(self) -> float:
@@ -201,6 +202,25 @@ class Operation(Augmentation):
         `None` stands for nothing done.
         """
         raise NotImplementedError
+
+    def _alone(self, image: Image, key: Key) -> Image:
+        """Return a single image after it."""
+        image, chance = image.settled(), self.chance
+        if chance == 1 and not self.draws:
+            return self.turned(image, NOTHING)
+        dice = _taken()
+        rng = dice.thrown_for(key, 0)
+        if rng.random() < chance:
+            image = self.turned(image, rng)
+        _SPARE.append(dice)
+        return image
+
+    def turned(self, image: Image, rng: np.random.Generator) -> Image:
+        """Return one settled image after it: what `perform` does to many, by a shorter way."""
+        chain = Chain([image])
+        self.perform(chain, rng)
+        chain.carry_out()
+        return chain.images[0]
 
     def to_json(self) -> dict[str, Any]:
         """Return its name and fields."""
@@ -242,7 +262,7 @@ class Operation(Augmentation):
 
 def _checked(**keys: Any) -> Key:
     for name, value in keys.items():
-        if not isinstance(value, int | np.integer) or not 0 <= value < LIMIT:
+        if not isinstance(value, int | np.integer) or int(value) >> KEY_BITS:
             raise ParameterError(f"expected {name} as a whole number from 0, received {value!r}")
     seed, epoch, sample = map(int, keys.values())
     return seed, epoch, sample

@@ -42,9 +42,12 @@ class Chain:
         self.images = list(map(Image.settled, images))
 
     @property
-    def shape(self) -> Sizes:
+    def grid_shape(self) -> Sizes:
         """The sizes z, y, x after all moves so far."""
-        return self._shape or self.images[0].grid_shape
+        shape = self._shape
+        if shape is None:
+            shape = self._shape = self.images[0].grid_shape
+        return shape
 
     @property
     def spatial_axes(self) -> str:
@@ -62,7 +65,7 @@ class Chain:
             for stage in self._stages:
                 if not isinstance(stage, Field):
                     affine = affine @ _matrix(stage)
-            self._grid = Grid(self.shape, affine)
+            self._grid = Grid(self.grid_shape, affine)
         return self._grid
 
     def require_right_angles(self, name: str) -> None:
@@ -98,9 +101,9 @@ class Chain:
         fill = self._fills[0] if self._fills else None
         recount = _one_recount(stages)
         if recount is not None:
-            shape = self.shape
-            for index, image in enumerate(self.images):
-                self.images[index] = recounted(image, shape, recount, fill)
+            images, shape = self.images, self.grid_shape
+            for index, image in enumerate(images):
+                images[index] = recounted(image, shape, recount, fill)
         else:
             grid = self.grid
             way = composed(_matrices(stages), grid.shape)
@@ -132,7 +135,7 @@ class Chain:
             float(index[labels.axes.index(letter)]) if letter in labels.axes else 0.0
             for letter in "xyz"
         ]
-        return np.asarray(composed(_matrices(self._stages), self.shape).sources([here])[0])
+        return np.asarray(composed(_matrices(self._stages), self.grid_shape).sources([here])[0])
 
 
 def _one_recount(stages: tuple[Stage, ...]) -> Recount | None:

@@ -4,13 +4,15 @@ The size is in voxels along y and x, or along z, y and x; one number stands for 
 two a volume keeps all of its slices. An image that is smaller is padded evenly.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ecvl.augment.base import Operation
 from ecvl.augment.chain import Chain, Sizes
-from ecvl.augment.spatial import Drawn, IndexOperation
+from ecvl.augment.spatial import IndexOperation, Recounted, Scene
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.process.pull import Fill
 
@@ -21,8 +23,10 @@ Size = int | tuple[int, ...]
 class CutOut(IndexOperation):
     """What the crops have in common."""
 
-    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
-        """Return where the part begins along z, y and x, for axes longer than the part.
+    size: Size
+
+    def place(self, rng: np.random.Generator, scene: Scene, have: Sizes, size: Sizes) -> list[int]:
+        """Return where the part begins along z, y and x, for axes longer than the part: anywhere.
 
         Args:
             rng: where to draw from.
@@ -30,31 +34,33 @@ class CutOut(IndexOperation):
             have: its sizes z, y, x.
             size: those of the part.
         """
-        raise NotImplementedError
+        (depth, height, width), (z, y, x) = have, size
+        across = width - x + 1 if width > x else 1
+        down = height - y + 1 if height > y else 1
+        through = depth - z + 1 if depth > z else 1
+        # One number picks among all places, x first, so that a volume of one slice draws the same.
+        place = int(rng.random() * (across * down * through))
+        at, at_x = divmod(place, across)
+        if through == 1:
+            return [0, at, at_x]
+        at_z, at_y = divmod(at, down)
+        return [at_z, at_y, at_x]
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def recount(self, rng: np.random.Generator, scene: Scene) -> Recounted | None:
         """Return the part."""
-        size: Any = getattr(self, "size", None)
-        sizes: tuple[int, ...] = (size, size) if isinstance(size, int) else size
-        have, axes = scene.shape, scene.spatial_axes
-        count = len(axes)
-        if len(sizes) > count:
-            raise GeometryError(
-                f"{type(self).__name__} cuts out {sizes!r}, received an image with axes {axes!r}"
-            )
-        want = z, y, x = have[0] if len(sizes) < 3 else sizes[0], sizes[-2], sizes[-1]
+        have, axes = scene.grid_shape, scene.spatial_axes
+        want, outside = _part(self.size, have, axes)
         starts = self.place(rng, scene, have, want)
-        padded = z > have[0] or y > have[1] or x > have[2]
-        if padded:
+        if outside:
             for axis in range(3):
                 if want[axis] > have[axis]:
                     starts[axis] = -((want[axis] - have[axis]) // 2)
-        first, second, third = starts
-        stage = (0, 1, third), (1, 1, second), (2, 1, first)
-        return Drawn(stage, {"start": starts if count == 3 else starts[1:]}, want, padded)
+        z, y, x = starts
+        record = {"start": starts if axes == "zyx" else [y, x]}
+        return ((0, 1, x), (1, 1, y), (2, 1, z)), record, want, outside
 
     def _check_size(self) -> None:
-        size: Any = getattr(self, "size", None)
+        size: Any = self.size
         sizes = size if isinstance(size, tuple | list) else (size,)
         if (
             not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
@@ -87,16 +93,12 @@ class CentreCrop(CutOut):
     size: Size
     fill: Fill = None
     p: float = 1.0
+    draws = False
 
     def __post_init__(self) -> None:
         self._check_size()
 
-    @property
-    def draws(self) -> bool:
-        """It does not."""
-        return False
-
-    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
+    def place(self, rng: np.random.Generator, scene: Scene, have: Sizes, size: Sizes) -> list[int]:
         """Return the middle."""
         (depth, height, width), (z, y, x) = have, size
         return [(depth - z) // 2, (height - y) // 2, (width - x) // 2]
@@ -123,10 +125,6 @@ class RandomCrop(CutOut):
 
     def __post_init__(self) -> None:
         self._check_size()
-
-    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
-        """Return any place."""
-        return _anywhere(rng, have, size)
 
 
 @dataclass(frozen=True)
@@ -167,11 +165,15 @@ class CropByLabel(CutOut):
         object.__setattr__(self, "ratio", float(self.ratio))
         self._check_size()
 
-    def place(self, rng: np.random.Generator, scene: Chain, have: Sizes, size: Sizes) -> list[int]:
+    # Only a chain finds labels.
+    turned = Operation.turned
+
+    def place(self, rng: np.random.Generator, scene: Scene, have: Sizes, size: Sizes) -> list[int]:
         """Return a place around a voxel of the labels."""
-        anywhere = _anywhere(rng, have, size)
+        anywhere = super().place(rng, scene, have, size)
         if rng.random() >= self.ratio:
             return anywhere
+        assert isinstance(scene, Chain)
         found = scene.find(self.values, rng)
         if found is None:
             return anywhere
@@ -182,9 +184,11 @@ class CropByLabel(CutOut):
         ]
 
 
-def _anywhere(rng: np.random.Generator, have: Sizes, size: Sizes) -> list[int]:
-    (depth, height, width), (z, y, x) = have, size
-    # x first, so that a slice and a volume of one slice draw the same.
-    at_x = int(rng.random() * (width - x + 1)) if width > x else 0
-    at_y = int(rng.random() * (height - y + 1)) if height > y else 0
-    return [int(rng.random() * (depth - z + 1)) if depth > z else 0, at_y, at_x]
+@functools.lru_cache(maxsize=256)
+def _part(size: Size, have: Sizes, axes: str) -> tuple[Sizes, bool]:
+    """Return the sizes z, y, x of a part of an image, and whether it is longer somewhere."""
+    sizes = (size, size) if isinstance(size, int) else size
+    if len(sizes) > len(axes):
+        raise GeometryError(f"expected a size for an image with axes {axes!r}, received {sizes!r}")
+    want = have[0] if len(sizes) < 3 else sizes[0], sizes[-2], sizes[-1]
+    return want, any(new > old for new, old in zip(want, have, strict=True))

@@ -50,7 +50,7 @@ class Elastic(Spatial):
     def __post_init__(self) -> None:
         self._check(alpha=0, sigma=0.1)
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the field."""
         alpha, sigma = drawn(rng, self.alpha), drawn(rng, self.sigma)
         shape, spacing = scene.grid.shape, scene.grid.spacing
@@ -68,7 +68,7 @@ class Elastic(Spatial):
             coefficients[axis] = noise * (deviation / spacing[2 - axis])
         starts = [-step if count > 1 else 0.0 for step, count in zip(steps, counts, strict=True)]
         field = Field(coefficients, tuple(starts[::-1]), tuple(steps[::-1]), 3)
-        return Drawn(field, {"alpha": alpha, "sigma": sigma})
+        return field, {"alpha": alpha, "sigma": sigma}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class GridDistortion(Spatial):
             )
         self._check(limit=(-0.9, 9))
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the field."""
         sizes = scene.grid.shape[::-1]
         counts = [self.steps + 1 if size > 1 else 1 for size in sizes]
@@ -118,7 +118,7 @@ class GridDistortion(Spatial):
         starts = [-0.5 if size > 1 else 0.0 for size in sizes]
         steps = [size / self.steps if size > 1 else 1.0 for size in sizes]
         field = Field(coefficients, tuple(starts), tuple(steps), 1)
-        return Drawn(field, {"widths": widths})
+        return field, {"widths": widths}
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class OpticalDistortion(Spatial):
     def __post_init__(self) -> None:
         self._check(k=(-0.6, 10))
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
         """Return the field."""
         k = drawn(rng, self.k)
         shifts = [drawn(rng, self.shift) for _ in range(2)]
@@ -166,4 +166,4 @@ class OpticalDistortion(Spatial):
         coefficients[0, 0] = (x3[None, :] + x[None, :] * y2[:, None]) * (k * longest / spacing[0])
         coefficients[1, 0] = (y3[:, None] + y[:, None] * x2[None, :]) * (k * longest / spacing[1])
         field = Field(coefficients, (-steps[0], -steps[1], 0.0), (*steps, 1.0), 3)
-        return Drawn(field, {"k": k, "shift": shifts})
+        return field, {"k": k, "shift": shifts}

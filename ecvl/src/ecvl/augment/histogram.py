@@ -36,11 +36,7 @@ class HistogramEqualization(Intensity):
 
     by_channel: bool = False
     p: float = 0.5
-
-    @property
-    def draws(self) -> bool:
-        """It does not."""
-        return False
+    draws = False
 
     def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
         """Return nothing: there is nothing to draw."""

@@ -28,7 +28,24 @@ class Intensity(Operation):
     def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
         """Change the images among what is moved together, and return the amounts."""
         chain.carry_out()
-        images, channels = chain.images, 0
+        images = chain.images
+        amounts = self.draw(rng, self._channels(images))
+        for index, image in enumerate(images):
+            if image.kind == "image":
+                low, high = image.value_range
+                if low < high:
+                    images[index] = self.apply(image, amounts, rng)
+        return amounts
+
+    def turned(self, image: Image, rng: np.random.Generator) -> Image:
+        """Return one settled image after it."""
+        amounts = self.draw(rng, self._channels([image]))
+        low, high = image.value_range
+        return self.apply(image, amounts, rng) if low < high else image
+
+    def _channels(self, images: list[Image]) -> int:
+        """Return the greatest number of channels."""
+        channels = 0
         for image in images:
             if image.kind == "image":
                 at = image.axes.find("c")
@@ -37,13 +54,7 @@ class Intensity(Operation):
             raise KindError(
                 f"{type(self).__name__} changes intensities and takes images, received labels only"
             )
-        amounts = self.draw(rng, channels)
-        for index, image in enumerate(images):
-            if image.kind == "image":
-                low, high = image.value_range
-                if low < high:
-                    images[index] = self.apply(image, amounts, rng)
-        return amounts
+        return channels
 
     def draw(self, rng: np.random.Generator, channels: int) -> Amounts:
         """Return the amounts for one sample, as plain numbers and lists.

@@ -11,7 +11,7 @@ screen, where y runs down), y towards z, and z towards x.
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,59 +21,48 @@ from ecvl.augment.base import Operation, Record
 from ecvl.augment.chain import Chain, Sizes, Stage
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import SAME, Grid, Recount
-from ecvl.process.pull import Fill
+from ecvl.image import Image
+from ecvl.process.pull import Fill, recounted
 
 AXES = "xyz"
 
-
-class Drawn(NamedTuple):
-    """What an operation decided.
-
-    Attributes:
-        stage: from new voxel indices (x, y, z) to old ones; a recount if whole voxels move.
-        record: the numbers that were drawn, plain.
-        shape: the new sizes z, y, x; `None` keeps them.
-        reaches_outside: whether it needs the fill, though it does not interpolate.
-    """
-
-    stage: Stage
-    record: Record
-    shape: Sizes | None = None
-    reaches_outside: bool = False
+# The stage, from new voxel indices (x, y, z) to old ones, and the numbers that were drawn, plain.
+Drawn = tuple[Stage, Record]
+# The same where whole voxels move; the new sizes z, y, x; and whether the image does not reach
+# everywhere.
+Recounted = tuple[Recount, Record, Sizes, bool]
+# What has sizes z, y, x and says if it has a z axis.
+Scene = Chain | Image
 
 
 @dataclass(frozen=True)
 class Spatial(Operation):
-    """An augmentation that moves voxels."""
+    """An augmentation that moves voxels.
+
+    Attributes:
+        interpolates: whether it needs values between voxels.
+        needs_right_angles: whether it measures in mm along axes that must stand at right angles.
+    """
+
+    interpolates: ClassVar[bool] = True
+    needs_right_angles: ClassVar[bool] = True
 
     def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
         """Let the images remember the move, and return what was drawn."""
         if self.needs_right_angles:
             chain.require_right_angles(type(self).__name__)
-        drawn = self.draw(rng, chain)
-        if drawn is None:
-            return None
-        chain.add(drawn.stage, drawn.shape, (self.filling,))
-        return drawn.record
+        stage, record = self.draw(rng, chain)
+        chain.add(stage, None, (self.filling,))
+        return record
 
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
-        """Return what is to be done, or `None` for nothing.
+    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn:
+        """Return what is to be done.
 
         Args:
             rng: where to draw from.
             scene: what is to be moved, and where it stands after all moves so far.
         """
         raise NotImplementedError
-
-    @property
-    def interpolates(self) -> bool:
-        """Whether it needs values between voxels."""
-        return True
-
-    @property
-    def needs_right_angles(self) -> bool:
-        """Whether it measures in mm along axes that must stand at right angles."""
-        return True
 
     @property
     def filling(self) -> Fill:
@@ -85,24 +74,34 @@ class Spatial(Operation):
 class IndexOperation(Spatial):
     """What the operations that copy whole voxels have in common."""
 
+    interpolates: ClassVar[bool] = False
+    needs_right_angles: ClassVar[bool] = False
+
     def perform(self, chain: Chain, rng: np.random.Generator) -> Record | None:
         """Let the images remember the move, and return what was drawn."""
-        drawn = self.draw(rng, chain)
-        if drawn is None:
+        found = self.recount(rng, chain)
+        if found is None:
             return None
-        stage, record, shape, reaches_outside = drawn
+        stage, record, shape, reaches_outside = found
         chain.add(stage, shape, (self.filling,) if reaches_outside else ())
         return record
 
-    @property
-    def interpolates(self) -> bool:
-        """It does not."""
-        return False
+    def turned(self, image: Image, rng: np.random.Generator) -> Image:
+        """Return one settled image after it."""
+        found = self.recount(rng, image)
+        if found is None:
+            return image
+        stage, _, shape, reaches_outside = found
+        return recounted(image, shape, stage, self.filling if reaches_outside else None)
 
-    @property
-    def needs_right_angles(self) -> bool:
-        """It does not."""
-        return False
+    def recount(self, rng: np.random.Generator, scene: Scene) -> Recounted | None:
+        """Return what is to be done, or `None` for nothing.
+
+        Args:
+            rng: where to draw from.
+            scene: what is to be moved.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -121,20 +120,16 @@ class Flip(IndexOperation):
 
     axes: str = "x"
     p: float = 0.5
+    draws = False
 
     def __post_init__(self) -> None:
         checked_axes(self.axes)
         self._check()
 
-    @property
-    def draws(self) -> bool:
-        """It does not."""
-        return False
-
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def recount(self, rng: np.random.Generator, scene: Scene) -> Recounted | None:
         """Return the reversal."""
-        require_axes(self.axes, scene.spatial_axes, "Flip")
-        return Drawn(reversal(self.axes, scene.shape), {"axes": self.axes})
+        axes, shape = self.axes, scene.grid_shape
+        return reversal(axes, shape, scene.spatial_axes), {"axes": axes}, shape, False
 
 
 @dataclass(frozen=True)
@@ -158,24 +153,24 @@ class Mirror(IndexOperation):
     def __post_init__(self) -> None:
         checked_axes(self.axes)
         self._check()
+        # Where all axes are sure to be reversed, there is nothing to draw.
+        object.__setattr__(self, "draws", self.p < 1)
 
     @property
     def chance(self) -> float:
         """Always: the chances are those of the axes."""
         return 1.0
 
-    @property
-    def draws(self) -> bool:
-        """It does unless all axes are sure to be reversed."""
-        return self.p < 1
-
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def recount(self, rng: np.random.Generator, scene: Scene) -> Recounted | None:
         """Return the reversal of the axes that chance picks."""
-        require_axes(self.axes, scene.spatial_axes, "Mirror")
-        axes = self.axes
+        axes, shape = self.axes, scene.grid_shape
+        stage = reversal(axes, shape, scene.spatial_axes)
         if self.p < 1:
             axes = "".join(letter for letter in axes if rng.random() < self.p)
-        return Drawn(reversal(axes, scene.shape), {"axes": axes}) if axes else None
+            if not axes:
+                return None
+            stage = reversal(axes, shape, scene.spatial_axes)
+        return stage, {"axes": axes}, shape, False
 
 
 @dataclass(frozen=True)
@@ -194,6 +189,7 @@ class Transpose(IndexOperation):
 
     axes: str = "yx"
     p: float = 0.5
+    draws = False
 
     def __post_init__(self) -> None:
         checked_axes(self.axes)
@@ -201,30 +197,26 @@ class Transpose(IndexOperation):
             raise ParameterError(f"expected two axes to swap, received {self.axes!r}")
         self._check()
 
-    @property
-    def draws(self) -> bool:
-        """It does not."""
-        return False
-
-    def draw(self, rng: np.random.Generator, scene: Chain) -> Drawn | None:
+    def recount(self, rng: np.random.Generator, scene: Scene) -> Recounted | None:
         """Return the swap."""
         require_axes(self.axes, scene.spatial_axes, "Transpose")
         first, second = map(AXES.index, self.axes)
         order = [0, 1, 2]
         order[first], order[second] = second, first
         i, j, k = order
-        z, y, x = (scene.shape[2 - axis] for axis in (k, j, i))
-        return Drawn(((i, 1, 0), (j, 1, 0), (k, 1, 0)), {"axes": self.axes}, (z, y, x))
+        z, y, x = (scene.grid_shape[2 - axis] for axis in (k, j, i))
+        return ((i, 1, 0), (j, 1, 0), (k, 1, 0)), {"axes": self.axes}, (z, y, x), False
 
 
 @functools.lru_cache(maxsize=256)
-def reversal(axes: str, shape: Sizes) -> Recount:
-    """Return the recount that reverses axes of a grid of sizes z, y, x.
+def reversal(axes: str, shape: Sizes, spatial_axes: str) -> Recount:
+    """Return the recount that reverses axes of a grid of sizes z, y, x, if an image has them.
 
     Example:
-        >>> reversal("x", (1, 1, 3))
+        >>> reversal("x", (1, 1, 3), "yx")
         ((0, -1, 2), (1, 1, 0), (2, 1, 0))
     """
+    require_axes(axes, spatial_axes, "a reversal")
     x, y, z = (
         (same[0], -1, size - 1) if letter in axes else same
         for letter, same, size in zip(AXES, SAME, shape[::-1], strict=True)

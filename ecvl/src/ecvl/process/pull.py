@@ -11,6 +11,7 @@ Held by `tests/ecvl/process/test_pull.py` against scipy.ndimage and by the contr
 """
 
 import math
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from ecvl.affines import Affine
 from ecvl.errors import GeometryError, ParameterError
-from ecvl.grids import Grid, Recount, recount_of
+from ecvl.grids import SAME, Grid, Recount, recount_of
 from ecvl.image import Image
 from ecvl.process.fields import Field, Map
 from ecvl.process.planes import MOST_CHANNELS
@@ -109,13 +110,13 @@ def recounted(image: Image, shape: tuple[int, int, int], recount: Recount, fill:
         >>> np.asarray(recounted(image, (1, 1, 2), ((0, 1, 1), (1, 1, 0), (2, 1, 0)), None))
         array([[2, 3]])
     """
-    if shape[0] * shape[1] * shape[2] > MOST_VOXELS:
-        _require_sane(shape)
     axes, array, straight, swapped = image.axes, image.array, True, False
     sizes = array.shape
     cuts = [WHOLE] * len(sizes)
     for old, at in _places(axes):
-        new, step, start = recount[old]
+        new, step, start = move = recount[old]
+        if move == SAME[old] and shape[2 - old] == sizes[at]:
+            continue
         end = start + step * shape[2 - new]
         if step > 0:
             inside = start >= 0 and end <= sizes[at]
@@ -125,6 +126,7 @@ def recounted(image: Image, shape: tuple[int, int, int], recount: Recount, fill:
             cuts[at] = slice(start, end if end >= 0 else None, -1)
             straight = False
         if not inside:
+            _require_sane(shape)
             moved = _reaching_out(image, shape, recount, _filling(image, fill))
             return image.recounted(moved, recount)
         if new != old:
@@ -318,13 +320,15 @@ def copied(view: NDArray[Any]) -> NDArray[Any]:
         >>> copied(np.arange(3)[::-1])
         array([2, 1, 0])
     """
-    shape, steps = view.shape, view.strides
-    channels = len(shape) > 1 and shape[-1] <= MOST_CHANNELS and steps[-1] == view.itemsize
-    axis = len(shape) - (2 if channels else 1)
-    pixel = view.itemsize * (shape[-1] if channels else 1)
-    if steps[axis] == pixel or view.size < QUICK_SIZE:
+    shape, steps, pixel = view.shape, view.strides, view.itemsize
+    axis = len(shape) - 1
+    if axis and steps[axis] == pixel and shape[axis] <= MOST_CHANNELS:
+        pixel *= shape[axis]
+        axis -= 1
+    step = steps[axis]
+    if step == pixel or view.size < QUICK_SIZE:
         return view.copy(order="C")
-    if steps[axis] == -pixel:
+    if step == -pixel:
         return _turned_round(view, axis)
     if pixel in steps[:axis] and 1 not in shape[: axis + 1]:
         return _transposed(view, steps.index(pixel), axis)
@@ -333,16 +337,23 @@ def copied(view: NDArray[Any]) -> NDArray[Any]:
 
 def _turned_round(view: NDArray[Any], axis: int) -> NDArray[Any]:
     """Copy where an axis, behind which there are channels only, runs backwards."""
+    flip = _flip()
+    # OpenCV drops a last axis of one channel, and takes rows from the first to the last only.
+    if axis == 1 and view.dtype.char in TAKEN and view.shape[-1] > 1:
+        if view.strides[0] > 0:
+            return flip(view[:, ::-1], 1)
+        return flip(view[::-1, ::-1], -1)
+    forward = view[..., ::-1] if axis == view.ndim - 1 else view[..., ::-1, :]
+    turned = flip(_words(forward).reshape(-1, *view.shape[axis:]), 1)
+    return turned.view(view.dtype).reshape(view.shape)
+
+
+@cache
+def _flip() -> Callable[..., NDArray[Any]]:
+    """Return OpenCV's, kept: to import it again takes as long as a small picture."""
     import cv2
 
-    forward = view[..., ::-1] if axis == view.ndim - 1 else view[..., ::-1, :]
-    rows = _words(forward)
-    if axis != 1:
-        rows = rows.reshape(-1, *view.shape[axis:])
-    turned = np.asarray(cv2.flip(rows, 1))
-    if turned.dtype != view.dtype or turned.shape != view.shape:
-        return turned.view(view.dtype).reshape(view.shape)
-    return turned
+    return cv2.flip
 
 
 def _transposed(view: NDArray[Any], inner: int, axis: int) -> NDArray[Any]:

@@ -131,7 +131,8 @@ def compile_graph(
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_matrices(whole)
-    final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
+    apart = {node for node in whole.nodes if backend.apart(node)}
+    final = fuse(whole, apart | sums(whole) if backend.accumulates else apart)
     given = {} if handover is None else handover.places
     places: dict[Value, int] = {leaf: given[leaf] for leaf in final.leaves if leaf in given}
     outputs = list(final.outputs)

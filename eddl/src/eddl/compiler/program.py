@@ -121,7 +121,8 @@ class Program:
             calls[index] = self._thunk(index, self.plan.calls[index], given)
         if self._poison:
             calls = self._with_poison(calls)
-        self.backend.run([*calls, *(self._copies(given) if self._moves is None else self._moves)])
+        calls += self._copies(given) if self._moves is None else self._moves
+        self.backend.run([call for call in calls if call is not _nothing])
         if self.graph.updates:
             written()
         self._leave()

@@ -128,6 +128,9 @@ class Backend(Protocol):
     def halves(self, node: Node) -> bool:
         """Whether a node whose data are in half precision is computed well."""
 
+    def apart(self, node: Node) -> bool:
+        """Whether an elementwise node's own kernel is better than its formula within a chain."""
+
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """The patterns that may begin at a node, longest first."""
 

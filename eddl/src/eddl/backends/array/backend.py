@@ -93,6 +93,10 @@ class ArrayBackend:
         """Whether a node whose data are in half precision is computed well: all but norms."""
         return not entry(node).float32
 
+    def apart(self, node: Node) -> bool:
+        """A chain is always better."""
+        return False
+
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """One pattern a node: this backend has a kernel for each operator by itself."""
         from eddl.backends.array.elementwise import offer_formula

@@ -15,7 +15,14 @@ import numpy as np
 
 from eddl.backends.array import ArrayBackend
 from eddl.backends.array.threads import available
-from eddl.backends.onednn.handles import Descriptor, Kernel, channels_last, describe, row_major
+from eddl.backends.onednn.handles import (
+    Descriptor,
+    Execution,
+    Kernel,
+    channels_last,
+    describe,
+    row_major,
+)
 from eddl.backends.onednn.library import DST, FLOATS, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
 from eddl.compiler.fallback import is_work
@@ -88,6 +95,12 @@ class OneDnnBackend(ArrayBackend):
             return make is not None and make(self, node) is not None
         except Refused:
             return False
+
+    def apart(self, node: Node) -> bool:
+        """Activations that oneDNN computes."""
+        from eddl.backends.onednn.activations import computed
+
+        return computed(node)
 
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """oneDNN's kernel, if it has one, and the array backend's."""
@@ -166,9 +179,13 @@ class OneDnnBackend(ArrayBackend):
         return describe(self.library, type.sizes, rule(type.sizes), type.dtype.name)
 
     def run(self, calls: Sequence[Thunk]) -> None:
-        """Make the calls in order."""
+        """Make the calls in order; oneDNN's own need nothing of what NumPy's do."""
         self.threads.claim()  # type: ignore[attr-defined]
-        super().run(calls)
+        if not all(isinstance(call, Execution) for call in calls):
+            super().run(calls)
+            return
+        for call in calls:
+            call()
 
     def evaluate(self, node: Node, inputs: Sequence[Any]) -> list[Any]:
         """Compute one node as the array backend does."""

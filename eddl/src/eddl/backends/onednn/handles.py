@@ -246,8 +246,8 @@ class Kernel:
         if workspace is not None and self.scratch:
             memories[SCRATCHPAD] = memory(self.library, self._scratchpad, workspace)
         arrays = [array for _, array in arguments.values()]
-        run = Execution(self._primitive, memories, arrays, workspace)
-        return run.alone if self.alone else run
+        kind = Alone if self.alone else Execution
+        return kind(self._primitive, memories, arrays, workspace)
 
 
 class Execution:
@@ -271,13 +271,19 @@ class Execution:
         if self._run(self._primitive, self._stream, self._count, self._arguments):
             raise Refused("oneDNN: a kernel failed while it ran")
 
-    def alone(self) -> None:
-        """Run it on this thread: `Library.alone`, without what a context costs."""
+
+class Alone(Execution):
+    """One that stays on the thread that calls it: `Library.alone`, without what a context costs."""
+
+    __slots__ = ()
+
+    def __call__(self) -> None:
+        """Run it."""
         dnnl = self._primitive.library.dnnl
         count = dnnl.omp_get_max_threads()
         dnnl.omp_set_num_threads(1)
         try:
-            self()
+            super().__call__()
         finally:
             dnnl.omp_set_num_threads(count)
 
