@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ecvl import GeometryError, Image, ParameterError, resample
 from ecvl.grids import Grid
-from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, copied, in_type, pull, smoothed
+from ecvl.process.dtypes import in_type
+from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, copied, pull, smoothed
 
 
 def _scipy(array: Any, matrix: Any, shape: Any, order: int, fill: float) -> Any:

@@ -12,6 +12,7 @@ Held by `tests/ecvl/test_isolation.py`.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +28,8 @@ from ecvl.errors import FileError, FormatError, one_line
 
 MEMORY = 2 << 30
 SECONDS = 60.0
+# What a child ends with that has used up its seconds of the processor, where there are any.
+_OUT_OF_TIME = -signal.SIGXCPU if hasattr(signal, "SIGXCPU") else None
 # The only code that a child runs: name to module and function, `(content, **params) -> array|JSON`.
 TASKS = {
     "deep": "ecvl.io.deep:decode",
@@ -85,7 +88,8 @@ class Worker:
                     child.kill()
                 code = child.wait()
                 self.close()
-                why = "took too long" if not late.is_alive() else f"stopped with status {code}"
+                late_or_limited = not late.is_alive() or code == _OUT_OF_TIME
+                why = "took too long" if late_or_limited else f"stopped with status {code}"
                 raise FormatError(
                     f"the decoder of {name!r} {why}; the file is damaged or made to do harm"
                 ) from None
