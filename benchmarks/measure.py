@@ -2,7 +2,8 @@
 
 A script gives a `Benchmark` its peers, one of which is ours, and calls `main`. Each peer runs first
 in processes of its own, in turn; the first of them tells how long the first step took, from before
-the network is made, and how far resident memory grew from there to the peak of the third step. Then
+the network is made; all tell how far resident memory grew from there to the peak of the third step,
+and how much of that is code. Then
 all run step by step in turn in one process, where the values that they return must agree. Threads
 and OpenMP settings are the same for all. Only the ratio of what ran together says who is faster.
 
@@ -60,6 +61,11 @@ def forget_peak() -> None:
 def peak() -> int:
     """The most bytes that this process has held since `forget_peak`."""
     return _status("VmHWM")
+
+
+def code() -> int:
+    """Bytes of memory that are parts of files: code, above all."""
+    return _status("RssFile")
 
 
 def _status(field: str) -> int:
@@ -190,7 +196,8 @@ class Benchmark:
             if own[peer]:
                 row["alone"] = figures([turn for said in own[peer] for turn in said["rounds"]])
                 row["alone"] |= {"first": own[peer][0]["first"]}
-                row["alone"]["growth"] = statistics.median(said["growth"] for said in own[peer])
+                for what in ("growth", "code"):
+                    row["alone"][what] = statistics.median(said[what] for said in own[peer])
             if isinstance(together, str):
                 row["together"] = {"not run": together}
             elif peer in together:
@@ -235,15 +242,15 @@ class Benchmark:
             importlib.import_module(name)
         network.batch()
         forget_peak()
-        before, began = resident(), time.perf_counter()
+        files, before, began = code(), resident(), time.perf_counter()
         action = peer.make(network, None)
         action()
         first = time.perf_counter() - began
         action()
         action()
-        growth = peak() - before
+        growth, files = peak() - before, code() - files
         rounds = timed({"it": action}, self.options.rounds, self.options.seconds)["it"]
-        return {"first": first, "growth": growth, "rounds": rounds}
+        return {"first": first, "growth": growth, "code": files, "rounds": rounds}
 
     def _together(self, network: Network, peers: list[str]) -> Row:
         model = network.model()

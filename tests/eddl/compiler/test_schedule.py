@@ -14,11 +14,11 @@ from .graphs import random_graph
 BACKEND = ArrayBackend(threads=1)
 
 
-def orders(graph, bound=None):
+def orders(graph):
     calls = select(graph, BACKEND)
 
     def living(order):
-        return lives(graph, order, bound=bound)
+        return lives(graph, order)
 
     return calls, schedule(calls, living), living
 

@@ -1,8 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, join, differentiate, simplify, lower, join products, turn products, fuse,
-select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a small
-function in a file of its own. This room knows operators and graphs and no backend.
+specialise, fold, split, rectify, differentiate, simplify, lower, merge products, turn products,
+fuse, select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a
+small function in a file of its own. This room knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
-from eddl.compiler.join import join
 from eddl.compiler.keep import keep_matrices
+from eddl.compiler.merge import merge_products
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, lives, plan_memory
 from eddl.compiler.precision import lower_precision
 from eddl.compiler.prepare import separate, written
-from eddl.compiler.products import join_products
-from eddl.compiler.program import Evaluation, Program, Slabs, copied
+from eddl.compiler.program import Evaluation, Program, copied
 from eddl.compiler.protocol import (
     CHANNELS_LAST,
     PLAIN,
@@ -36,9 +35,11 @@ from eddl.compiler.protocol import (
     Pattern,
 )
 from eddl.compiler.recompute import Budget, recompute
+from eddl.compiler.rectify import rectify
 from eddl.compiler.schedule import schedule
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
+from eddl.compiler.slabs import Handover, Slabs
 from eddl.compiler.specialise import specialise
 from eddl.compiler.split import split, sums
 from eddl.compiler.turn import turn_products
@@ -55,6 +56,7 @@ __all__ = [
     "Call",
     "Evaluation",
     "Fallback",
+    "Handover",
     "Layout",
     "Offer",
     "Pattern",
@@ -69,14 +71,14 @@ __all__ = [
     "differentiate",
     "fold",
     "fuse",
-    "join",
-    "join_products",
     "keep_matrices",
     "lives",
     "lower",
     "lower_precision",
+    "merge_products",
     "plan_memory",
     "recompute",
+    "rectify",
     "schedule",
     "select",
     "simplify",
@@ -95,18 +97,20 @@ def compile_graph(
     slabs: Slabs,
     *,
     memory_of: Callable[[State], Any],
-    bound: Mapping[Value, tuple[Value, Any]] | None = None,
+    handover: Handover | None = None,
     precision: str = "float32",
     memory: str | Budget = "fast",
+    taken: int = 0,
     poison: bool = False,
 ) -> Program | Evaluation:
     """Compile a graph for inputs of static `types`.
 
     A graph that only infers and whose shapes depend on data is not compiled but evaluated.
 
-    `memory_of` gives the device array of a state. `bound` maps outputs to an outside value and its
-    device array, into which the program writes them. `precision` is what products compute in,
-    `memory` how much is kept: "fast", "low" or a budget.
+    `memory_of` gives the device array of a state. `handover` says which outputs the program leaves
+    in the slabs for another one, or which leaves another one left there for it. `precision` is what
+    products compute in, `memory` how much is kept: "fast", "low" or a budget, beside `taken` bytes
+    that outlive the program.
     """
     try:
         static, _ = specialise(graph, types, backend.evaluate)
@@ -120,39 +124,34 @@ def compile_graph(
     if backend.accumulates:
         static = split(static)
     inlined = inlined_work(static, backend)
-    whole = join_products(simplify(differentiate(join(static))))
+    whole = merge_products(simplify(differentiate(rectify(static))))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision), backend))
-    whole = simplify(join_products(simplify(lower(whole, backend))))
+    whole = simplify(merge_products(simplify(lower(whole, backend))))
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_matrices(whole)
-    final = fuse(whole, sums(whole) if backend.accumulates else frozenset())
-    targets: dict[Value, Value] = {}
-    outside: dict[Value, Any] = {}
+    apart = {node for node in whole.nodes if backend.apart(node)}
+    final = fuse(whole, apart | sums(whole) if backend.accumulates else apart)
+    given = {} if handover is None else handover.places
+    places: dict[Value, int] = {leaf: given[leaf] for leaf in final.leaves if leaf in given}
     outputs = list(final.outputs)
     for index, old in enumerate(graph.outputs):
-        if bound and old in bound:
-            if outputs[index] in targets or outputs.index(outputs[index]) != index:
-                outputs[index] = apply("Identity", outputs[index])  # written to two places
-            place, array = bound[old]
-            targets[outputs[index]] = place
-            outside[place] = array
+        if old in given:
+            if outputs.index(outputs[index]) != index:
+                outputs[index] = apply("Identity", outputs[index])  # it lies in two places
+            places[outputs[index]] = given[old]
     final = Graph(final.inputs, outputs, final.updates)
-    for leaf in final.leaves:
-        if isinstance(leaf, State):
-            outside[leaf] = memory_of(leaf)
+    outside: dict[Value, Any] = {leaf: memory_of(leaf) for leaf in final.leaves
+                                 if isinstance(leaf, State) and leaf not in places}  # fmt: skip
     arranged, calls, layouts = arrange(final, select(final, backend), backend)
-    targets = {
-        new: targets[old]
-        for old, new in zip(final.outputs, arranged.outputs, strict=True)
-        if old in targets
-    }
+    pairs = zip(final.outputs, arranged.outputs, strict=True)
+    places |= {new: places.pop(old) for old, new in pairs if old in places}
     final = arranged
     before, calls, kept = separate(final, calls) if infers else ([], calls, [])
 
     def living(order: Sequence[Call], lying: Mapping[Value, Layout]) -> Plan:
-        return lives(final, order, layouts=lying, kept=kept, bound=targets)
+        return lives(final, order, layouts=lying, kept=kept, places=places)
 
     calls = schedule(calls, lambda order: living(order, layouts))
 
@@ -162,20 +161,23 @@ def compile_graph(
             again,
             layouts=lying,
             kept=kept,
-            bound=targets,
+            places=places,
             alignment=backend.alignment,
             max_slab=backend.max_slab,
         )
 
     keeps = infers and memory == "fast"
-    plan = planned(calls, layouts) if keeps else recompute(calls, layouts, living, planned, memory)
+    if keeps:
+        plan = planned(calls, layouts)
+    else:
+        plan = recompute(calls, layouts, living, planned, memory, taken)
     return Program(
         final,
         plan,
         backend,
         slabs,
         outside=outside,
-        bound=targets,
+        handover=handover,
         before=before,
         kept=kept,
         inlined=inlined,

@@ -4,7 +4,9 @@ Values become buffers: a view shares its input's, an overwriting output takes ov
 ends there, a new state value is written into the state's own memory where nothing still reads the
 old one. Each buffer lives from the call that makes it to the last that reads it; workspaces live
 during their call. Offsets are given one after the other, each at the lowest place free for its
-whole life. Buffers of inputs, constants and states lie outside the slabs and are never overwritten.
+whole life. Buffers of inputs, constants and states lie outside the slabs and are never overwritten;
+what one program leaves for another has a place in the first slab that is given, from its first
+call on.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from eddl.errors import DeviceError
 from eddl.graph import Graph, State, Value
 
 FOREVER = 1 << 60
-CLOSE = 1.02
+CLOSE = 1.01
 """How near to its bound a plan is good enough."""
+TRIALS = 8
+"""How often each order is mended where it is not."""
 
 
 @dataclass
@@ -34,6 +38,8 @@ class Buffer:
     outside: Value | None = None
     slab: int = 0
     offset: int = 0
+    fixed: bool = False
+    """Whether another program knows it at this offset of the first slab."""
 
 
 @dataclass
@@ -45,6 +51,10 @@ class Plan:
     """The layouts of values that are not plain."""
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     workspaces: dict[int, Buffer] = field(default_factory=dict)
+    found: dict[Value, Buffer] = field(default_factory=dict)
+    """The places of leaves that another program left in the slabs."""
+    left: dict[Value, Buffer] = field(default_factory=dict)
+    """The places of what is left for another program; what could not be made there is copied."""
     slabs: list[int] = field(default_factory=list)
     kept: int = 0
     """The bytes of what is computed before the first run and kept, and of copies of inputs."""
@@ -73,6 +83,7 @@ class Plan:
     def inside(self) -> list[Buffer]:
         """The buffers that lie in the slabs."""
         found = {id(b): b for b in self.buffers.values() if b.outside is None}
+        found |= {id(b): b for b in self.left.values()}
         return [*found.values(), *self.workspaces.values()]
 
 
@@ -82,18 +93,18 @@ def plan_memory(
     *,
     layouts: Mapping[Value, Layout] | None = None,
     kept: Sequence[Value] = (),
-    bound: Mapping[Value, Value] | None = None,
+    places: Mapping[Value, int] | None = None,
     alignment: int = 64,
     max_slab: int = FOREVER,
 ) -> Plan:
     """Plan the memory of `calls`.
 
     `layouts` gives those of values that are not plain; `kept` values are computed before the calls
-    and lie outside the slabs. `bound` maps values that the program makes
-    to outside values (parts of an arena) into whose memory they are to be written; where that is
-    impossible the program copies at its end.
+    and lie outside the slabs. `places` maps outputs, which stay for another program, and leaves,
+    which another one left, to their offsets in the first slab; an output that cannot be made there
+    is copied at the end.
     """
-    plan = lives(graph, calls, layouts=layouts, kept=kept, bound=bound)
+    plan = lives(graph, calls, layouts=layouts, kept=kept, places=places)
     _place(plan, alignment, max_slab)
     return plan
 
@@ -104,25 +115,29 @@ def lives(
     *,
     layouts: Mapping[Value, Layout] | None = None,
     kept: Sequence[Value] = (),
-    bound: Mapping[Value, Value] | None = None,
+    places: Mapping[Value, int] | None = None,
 ) -> Plan:
     """The plan without places: the buffers, their lives and the peak."""
     plan = Plan(calls, layouts or {})
     plan.kept = sum(plan.layout(value).size(value.type) for value in kept)
-    _assign(plan, graph, kept)
-    _merge(plan, graph, dict(bound or {}))
+    _assign(plan, graph, kept, places or {})
+    _merge(plan, graph)
     plan.peak = max(plan.alive(), default=0)
     return plan
 
 
-def _assign(plan: Plan, graph: Graph, kept: Sequence[Value]) -> None:
-    """A buffer a value, shared by views, with its life."""
+def _assign(plan: Plan, graph: Graph, kept: Sequence[Value], places: Mapping[Value, int]) -> None:
+    """A buffer a value, shared by views, with its life, and those of fixed place."""
     buffers = plan.buffers
     ends = (*graph.outputs, *graph.updates.values())
     used = {value for call in plan.calls for value in call.inputs} | {*ends}
     for leaf in (*graph.leaves, *kept):
         nbytes = plan.layout(leaf).size(leaf.type)
-        buffers[leaf] = Buffer(nbytes, -1, FOREVER, outside=leaf)
+        if leaf in places:
+            buffers[leaf] = Buffer(nbytes, -1, -1, offset=places[leaf], fixed=True)
+            plan.found[leaf] = buffers[leaf]
+        else:
+            buffers[leaf] = Buffer(nbytes, -1, FOREVER, outside=leaf)
     for index, call in enumerate(plan.calls):
         for position, value in enumerate(call.outputs):
             viewed = call.offer.views.get(position)
@@ -140,9 +155,19 @@ def _assign(plan: Plan, graph: Graph, kept: Sequence[Value]) -> None:
             plan.workspaces[index] = Buffer(call.offer.workspace, index, index)
     for value in ends:
         buffers[value].death = FOREVER
+    last = max(len(plan.calls) - 1, 0)
+    for value in graph.outputs:
+        if value not in places or value in plan.left:
+            continue
+        buffer = buffers[value]
+        alike = buffer.nbytes == value.type.nbytes and plan.layout(value) == PLAIN
+        if buffer.outside is not None or buffer.fixed or not alike:
+            buffer = Buffer(value.type.nbytes, last, FOREVER)
+        buffer.offset, buffer.fixed = places[value], True
+        plan.left[value] = buffer
 
 
-def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
+def _merge(plan: Plan, graph: Graph) -> None:
     """Write results where they belong, and over buffers that end at the call that makes them."""
     buffers = plan.buffers
     members: dict[int, list[Value]] = {}
@@ -160,13 +185,9 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
             members.setdefault(id(new), []).append(value)
         new.death = max(new.death, old.death)
 
-    for value, target in bound.items():
-        old = buffers[value]
-        if old.outside is None and old.nbytes == target.type.nbytes:
-            replace(old, Buffer(old.nbytes, -1, FOREVER, outside=target))
     for state, value in graph.updates.items():
         old = buffers[value]
-        if old.outside is not None or not isinstance(state, State):
+        if old.outside is not None or old.fixed or not isinstance(state, State):
             continue
         call = plan.calls[old.birth]
         overwritable = any(
@@ -182,7 +203,7 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
     for index, call in enumerate(plan.calls):
         for position, choices in call.offer.overwrites.items():
             made = buffers[call.outputs[position]]
-            if made.outside is not None or made.birth != index:
+            if made.outside is not None or made.fixed or made.birth != index:
                 continue
             for choice in choices:
                 read = call.inputs[choice]
@@ -204,9 +225,11 @@ def _merge(plan: Plan, graph: Graph, bound: dict[Value, Value]) -> None:
 
 def _place(plan: Plan, alignment: int, max_slab: int) -> None:
     """The best of some greedy orders: by size (Pisarchyk and Lee 2020, "Efficient memory management
-    for deep neural net inference"), by size times life, by life, and along the calls."""
-    todo = plan.inside()
-    largest = max((b.nbytes for b in todo), default=0)
+    for deep neural net inference"), by size times life, by life, and along the calls; and of these
+    with what lay highest placed first."""
+    inside = plan.inside()
+    fixed, todo = ([b for b in inside if b.fixed is yes] for yes in (True, False))
+    largest = max((b.offset + b.nbytes for b in inside), default=0)
     if -(-largest // alignment) * alignment > max_slab:
         raise DeviceError(
             f"a value needs {largest} bytes, more than one allocation of the device may hold "
@@ -219,26 +242,45 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
         lambda b: (b.birth - ends[id(b)], -b.nbytes),
         lambda b: (b.birth, -b.nbytes),
     )
-    for order in orders:
-        slabs, places = _placed(sorted(todo, key=order), alignment, max_slab)
+
+    def mended(order: list[Buffer]) -> list[Buffer]:
+        """Keep the places of an order that needs least so far; the order with those first that
+        would have to lie lower."""
+        slabs, places = _placed(fixed, order, alignment, max_slab)
         if not plan.slabs or sum(slabs) < plan.transient:
             plan.slabs = slabs
             for buffer, (number, offset) in places:
                 buffer.slab, buffer.offset = number, offset
-        if plan.transient <= CLOSE * plan.peak:
-            break
+        starts = [0, *itertools.accumulate(slabs)]
+        least = (starts[-1] - plan.peak) / 8  # smaller ones lie above others and are not to blame
+        high = {id(b) for b, (number, offset) in places
+                if starts[number] + offset + b.nbytes > plan.peak and b.nbytes > least}  # fmt: skip
+        return sorted(order, key=lambda b: id(b) not in high)
+
+    tried = [sorted(todo, key=order) for order in orders]
+    for _ in range(1 + TRIALS):
+        for index, order in enumerate(tried):
+            if not plan.slabs or plan.transient > CLOSE * plan.peak:
+                tried[index] = mended(order)
 
 
 def _placed(
-    todo: Sequence[Buffer], alignment: int, max_slab: int
+    fixed: Sequence[Buffer], todo: Sequence[Buffer], alignment: int, max_slab: int
 ) -> tuple[list[int], list[tuple[Buffer, tuple[int, int]]]]:
     """The sizes of slabs, and each buffer with its slab and the lowest offset that is free."""
     slabs: list[_Slab] = []
     sizes: list[int] = []
     places = []
+    count = len(fixed) + len(todo)
+    if fixed:
+        slabs, sizes = [_Slab(count)], [0]
+    for buffer in fixed:
+        size = -(-buffer.nbytes // alignment) * alignment
+        slabs[0].add(buffer, buffer.offset, size)
+        sizes[0] = max(sizes[0], buffer.offset + size)
     for buffer in todo:
         size = -(-buffer.nbytes // alignment) * alignment
-        for number, slab in enumerate([*slabs, _Slab(len(todo))]):
+        for number, slab in enumerate([*slabs, _Slab(count)]):
             offset = slab.lowest(buffer, size)
             if offset + size <= max_slab:
                 if number == len(slabs):

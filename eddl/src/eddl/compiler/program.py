@@ -9,7 +9,6 @@ run one at a time and overwrite each other's transient values.
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -21,10 +20,11 @@ from eddl.compiler.fallback import Fallback, Shares, evaluated, shares
 from eddl.compiler.plan import FOREVER, Plan
 from eddl.compiler.prepare import last_written, written
 from eddl.compiler.protocol import Backend, Call, Thunk
+from eddl.compiler.slabs import Handover, Slabs
 from eddl.errors import ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
 
-COPIED = 1 << 16
+COPIED = 1 << 19
 """Bytes up to which an input is copied: that takes less than to bind the calls that read it."""
 
 
@@ -33,36 +33,12 @@ def copied(types: Iterable[Type]) -> int:
     return sum(type.nbytes for type in types if type.nbytes <= COPIED)
 
 
-class Slabs:
-    """Transient memory that the programs of one model share; it grows to the largest need."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.memory: list[Any] = []
-        self.sizes: list[int] = []
-        self.version = 0
-        self.lock = threading.RLock()
-        """Held by the program that runs: the others would write to the same memory."""
-
-    def reserve(self, sizes: Sequence[int]) -> None:
-        """Make room for slabs of these sizes; memory that is too small is replaced."""
-        for index, size in enumerate(sizes):
-            if index == len(self.sizes):
-                self.memory.append(None)
-                self.sizes.append(0)
-            if self.sizes[index] < size:
-                self.memory[index] = None  # freed before its successor is allocated
-                self.memory[index] = self.backend.allocate(size)
-                self.sizes[index] = size
-                self.version += 1
-
-
 class Program:
     """A compiled graph. `run(inputs)` gives host arrays for the graph's outputs, in order.
 
-    `outside` gives the device arrays of states and other leaves; `bound` the outside leaves into
-    which outputs are written instead of being returned. `poison=True` fills every buffer with NaN
-    when its life ends, which the tests use to find a read after it.
+    `outside` gives the device arrays of states; `handover` what this program leaves for another in
+    the slabs instead of returning it (the keys of `plan.left`) or finds there. `poison=True` fills
+    every buffer with NaN when its life ends, which the tests use to find a read after it.
     """
 
     def __init__(
@@ -73,7 +49,7 @@ class Program:
         slabs: Slabs,
         *,
         outside: Mapping[Value, Any],
-        bound: Mapping[Value, Value],
+        handover: Handover | None = None,
         before: Sequence[Call] = (),
         kept: Sequence[Value] = (),
         inlined: Sequence[Fallback] = (),
@@ -83,7 +59,7 @@ class Program:
         self.plan = plan
         self.backend = backend
         self._slabs = slabs
-        self._bound_to = bound
+        self._handover = handover
         self._poison = poison
         self._process = os.getpid()
         self._version = -1
@@ -92,7 +68,7 @@ class Program:
         for leaf in graph.leaves:
             if isinstance(leaf, Constant):
                 self._arrays[leaf] = backend.from_host(leaf.data)
-            elif isinstance(leaf, State) and leaf not in self._arrays:
+            elif isinstance(leaf, State) and leaf not in self._arrays and leaf not in plan.found:
                 raise StateError(f"the state {leaf.name} has no memory: place it first")
         self._before = before
         self._inlined = inlined
@@ -133,6 +109,7 @@ class Program:
     def _run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         self._prepare()
         self._bind()
+        self._enter()
         given: dict[Value, Any] = {}
         for value, array in zip(self.graph.inputs, inputs, strict=True):
             if value in self._arrays:
@@ -144,18 +121,35 @@ class Program:
             calls[index] = self._thunk(index, self.plan.calls[index], given)
         if self._poison:
             calls = self._with_poison(calls)
-        self.backend.run([*calls, *(self._copies(given) if self._moves is None else self._moves)])
+        calls += self._copies(given) if self._moves is None else self._moves
+        self.backend.run([call for call in calls if call is not _nothing])
         if self.graph.updates:
             written()
+        self._leave()
         results = []
         for value in self.graph.outputs:
-            if value in self._bound_to:
+            if value in self.plan.left:
                 continue
             host = np.empty(value.type.sizes, value.dtype)
             found = self._ends.get(value)
             self.backend.to_host(self._array(value, given) if found is None else found, host)
             results.append(host)
         return results
+
+    def _enter(self) -> None:
+        """Have in the slabs what this program finds there, and nothing else that is wanted."""
+        if self._handover is not None and self.plan.found:
+            self._slabs.take(self._handover)
+            return
+        if self._handover is not None and self.plan.left:
+            self._slabs.forget(self._handover)
+        self._slabs.put_aside()
+
+    def _leave(self) -> None:
+        if self._handover is not None and self.plan.left:
+            self._slabs.leave(self._handover)
+        elif self._handover is not None and self.plan.found:
+            self._slabs.forget(self._handover)
 
     def _prepare(self) -> None:
         """Make the calls that need no run's inputs, if states may have changed since."""
@@ -213,7 +207,7 @@ class Program:
         ]
         late = set(self._late)
         self._ends = {v: self._array(v, {}) for v in self.graph.outputs if not late_one([v])}
-        moved = (*self.graph.updates.values(), *self._bound_to)
+        moved = (*self.graph.updates.values(), *self.plan.left)
         self._moves = None if late_one(moved) else self._copies({})
         self._thunks: list[Thunk] = [
             _nothing if index in late else self._thunk(index, call, {})
@@ -253,17 +247,24 @@ class Program:
         return array.reshape(value.type.sizes)
 
     def _copies(self, given: Mapping[Value, Any]) -> list[Thunk]:
-        """What the plan could not write in place: new states and bound outputs."""
+        """What the plan could not write in place: new states and what is left for others. What lies
+        between one of these and the next is zero."""
         moves = []
-        for target, value in (
-            *((state, new) for state, new in self.graph.updates.items()),
-            *((place, output) for output, place in self._bound_to.items()),
-        ):
-            if self.plan.buffers[value].outside is not target:
+        for state, value in self.graph.updates.items():
+            if self.plan.buffers[value].outside is not state:
                 source = self._array(value, given)
-                goal = self._arrays[target]
-                moves.append((source, goal.reshape(source.shape)))
-        return [partial(self.backend.copy, *move) for move in moves]
+                moves.append((source, self._arrays[state].reshape(source.shape)))
+        fills = []
+        for value, place in self.plan.left.items():
+            memory = self._slabs.memory[place.slab]
+            if self.plan.buffers[value] is not place:
+                goal = self.backend.view(memory, place.offset, value.type)
+                moves.append((self._array(value, given), goal))
+            rest = -place.nbytes % self.backend.alignment
+            if rest:
+                end = self.backend.view(memory, place.offset + place.nbytes, _bytes(rest))
+                fills.append(partial(end.fill, 0))
+        return [*(partial(self.backend.copy, *move) for move in moves), *fills]
 
     def _with_poison(self, calls: Sequence[Thunk]) -> list[Thunk]:
         poisoned: list[Thunk] = []

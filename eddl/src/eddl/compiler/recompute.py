@@ -36,7 +36,7 @@ OVERHEAD = 1 << 17
 SHARES = {"fast": 0.025, "low": 0.2}
 """The share of a step's work that each mode may spend again."""
 SMALL = 1 << 29
-"""The bytes up to which "fast" keeps everything."""
+"""The bytes up to which "fast" keeps everything, all that outlives a step included."""
 STEP = 0.02
 """The share of the peak that is given up before lives are looked at anew."""
 PATIENCE = 8
@@ -49,11 +49,10 @@ TRIALS = 48
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes that a program and what it leans on may take: `taken` are gone already, `beside` is
-    what the values of another program need, which takes turns with it in the same memory."""
+    """Bytes that a program and what it leans on may take; `beside` is what the values of another
+    program need, which takes turns with it in the same memory."""
 
     total: int
-    taken: int
     beside: int = 0
 
 
@@ -63,18 +62,20 @@ def recompute(
     lives: Lives,
     planned: Lives,
     memory: str | Budget,
+    taken: int = 0,
 ) -> Plan:
     """The plan of the calls and of those made again. `lives` gives a plan without places and
     `planned` one with them; `memory` is "fast" (made again is what costs next to nothing), "low"
-    (the least memory that little time buys) or a budget, which is met in as little time as can be.
+    (the least memory that little time buys) or a budget, which is met in as little time as can be;
+    `taken` are the bytes of what outlives the program.
     """
-    if memory == "fast" and lives(calls, layouts).peak <= SMALL:
+    if memory == "fast" and taken + lives(calls, layouts).peak <= SMALL:
         return planned(calls, layouts)
     search = _Search(calls, layouts, lives)
     if not isinstance(memory, Budget):
         search.descend(0, SHARES[memory] * search.work)
         return search.plan(0, planned, trials=0 if memory == "fast" else TRIALS)
-    free = memory.total - memory.taken
+    free = memory.total - taken
     target = free if memory.beside <= free else 0
     while True:
         search.descend(target, math.inf)
@@ -88,7 +89,7 @@ def recompute(
         target = min(target, plan.peak) - max(between, target // 64)
     raise MemoryLimitError(
         f"received memory={memory.total:,} bytes, and a step for these shapes takes at least "
-        f"{memory.taken + least:,}: {memory.taken:,} for parameters, gradients and "
+        f"{taken + least:,}: {taken:,} for parameters, gradients and "
         f"optimizer and {least:,} for values; allow so many, or make the batch or the "
         "image smaller"
     )

@@ -35,7 +35,7 @@ class Sizes:
         self.nbytes: dict[Value, int] = {}
         self.maker: dict[Value, int] = {}
         self.readers: dict[Value, list[int]] = {}
-        outside = {v for v, buffer in plan.buffers.items() if buffer.outside is not None}
+        outside = {v for v, b in plan.buffers.items() if b.outside is not None or b.fixed}
         for index, call in enumerate(plan.calls):
             for position, value in enumerate(call.outputs):
                 viewed = call.offer.views.get(position)

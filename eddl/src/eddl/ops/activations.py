@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eddl.graph import Node, Type, Value
 from eddl.ops.elementwise import elementwise, same_dtype, unary
@@ -20,6 +20,12 @@ def _input(node: Node) -> Value:
     x = node.inputs[0]
     assert x is not None
     return x
+
+
+def _second(node: Node) -> Value:
+    g = node.inputs[1]
+    assert g is not None
+    return g
 
 
 def _elu_gradient(node: Node, g: Value) -> Gradients:
@@ -83,9 +89,9 @@ def _softsign_slope(x: Value, y: Value) -> Value:
 
 
 def _swish_gradient(node: Node, g: Value) -> Gradients:
-    x, y, alpha = _input(node), node.outputs[0], float(node.attributes["alpha"])
+    x, alpha = _input(node), float(node.attributes["alpha"])
     gate = apply("Sigmoid", alpha * x)
-    return (g * (gate + alpha * y * (1.0 - gate)),)
+    return (g * (gate * (1.0 + alpha * x * (1.0 - gate))),)
 
 
 def _swiglu_gradient(node: Node, g: Value) -> Gradients:
@@ -133,6 +139,33 @@ def _prelu_grad_body(node: Node) -> Sequence[Value]:
     ]
 
 
+def _slope(call: Call) -> list[Type]:
+    if call.type(1) != call.type(0):
+        raise call.fail("a gradient of X's type")
+    return [call.type(0)]
+
+
+def _apart(
+    name: str, rule: Callable[[Node, Value], Gradients], **attributes: object
+) -> Callable[[Node, Value], Gradients]:
+    """A gradient that is an operator of its own, for which a backend may have a kernel."""
+
+    def body(node: Node) -> Sequence[Value]:
+        (found,) = rule(node, _second(node))
+        assert found is not None
+        return [found]
+
+    register(
+        Operator(
+            name=f"{name}Grad", domain=PRIVATE, inputs=("X", "dY"), infer=_slope, body=body,
+            attributes=attributes,
+        )
+    )  # fmt: skip
+    return lambda node, g: (
+        make_node(f"{name}Grad", _input(node), g, domain=PRIVATE, **node.attributes).outputs
+    )
+
+
 elementwise("Relu", "X", "maximum(X, 0)",
             lambda node, g: (_where("Greater", node.outputs[0], 0.0, g, 0.0),),
             since=6)  # fmt: skip
@@ -166,20 +199,21 @@ elementwise("Selu", "X", "gamma * where(X > 0, X, alpha * expm1(minimum(X, 0)))"
                                  "gamma": 1.0507010221481323})  # fmt: skip
 elementwise("Celu", "X", "where(X > 0, X, alpha * expm1(minimum(X, 0) / alpha))", _celu_gradient,
             since=12, attributes={"alpha": 1.0})  # fmt: skip
-elementwise("Gelu", "X", _gelu_formula, _gelu_gradient, since=20,
-            attributes={"approximate": "none"})  # fmt: skip
+elementwise("Gelu", "X", _gelu_formula, _apart("Gelu", _gelu_gradient, approximate="none"),
+            since=20, attributes={"approximate": "none"})  # fmt: skip
 elementwise("HardSigmoid", "X", "maximum(minimum(alpha * X + beta, 1), 0)",
             _hard_sigmoid_gradient, since=6, attributes={"alpha": 0.2, "beta": 0.5})  # fmt: skip
-elementwise("HardSwish", "X", "X * maximum(minimum(X / 6 + 0.5, 1), 0)", _hard_swish_gradient,
-            since=14)  # fmt: skip
-elementwise("Mish", "X", "X * tanh(maximum(X, 0) + log1p(exp(-abs(X))))", _mish_gradient,
-            since=18)  # fmt: skip
+elementwise("HardSwish", "X", "X * maximum(minimum(X / 6 + 0.5, 1), 0)",
+            _apart("HardSwish", _hard_swish_gradient), since=14)  # fmt: skip
+elementwise("Mish", "X", "X * tanh(maximum(X, 0) + log1p(exp(-abs(X))))",
+            _apart("Mish", _mish_gradient), since=18)  # fmt: skip
 elementwise("Shrink", "input",
             "where(input < -lambd, input + bias, where(input > lambd, input - bias, 0))",
             lambda node, g: (_where("Greater", apply("Abs", _input(node)),
                                     float(node.attributes["lambd"]), g, 0.0),),
             since=9, attributes={"bias": 0.0, "lambd": 0.5})  # fmt: skip
-elementwise("Swish", "X", "X / (1 + exp(-alpha * X))", _swish_gradient, since=24,
+elementwise("Swish", "X", "X / (1 + exp(-alpha * X))",
+            _apart("Swish", _swish_gradient, alpha=1.0), since=24,
             attributes={"alpha": 1.0})  # fmt: skip
 elementwise("SwiGLU", "A B", "A / (1 + exp(-alpha * A)) * B", _swiglu_gradient,
             rule=_swiglu, since=28, attributes={"alpha": 1.0})  # fmt: skip

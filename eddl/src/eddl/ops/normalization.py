@@ -139,18 +139,48 @@ def _lrn(call: Call) -> list[Type]:
     return [x]
 
 
+def _near(values: Value, before: int, after: int) -> Value:
+    """The sums over so many channels before and after each."""
+    n, c, *space = values.type.sizes
+    planes = apply("Reshape", values, integers([n, 1, c, int(np.prod(space))]), allowzero=1)
+    total = apply("SumPool", planes, domain=PRIVATE, kernel_shape=(before + 1 + after, 1),
+                  pads=(before, 0, after, 0))  # fmt: skip
+    return apply("Reshape", total, integers(values.type.sizes), allowzero=1)
+
+
+def _lrn_base(node: Node) -> tuple[Value, Value]:
+    """The data, and what is raised to a power."""
+    x, size = node.inputs[0], node.attributes["size"]
+    assert x is not None
+    wide = widened(x)
+    total = _near(wide * wide, (size - 1) // 2, size // 2)
+    return wide, total * float(node.attributes["alpha"] / size) + float(node.attributes["bias"])
+
+
 def _lrn_body(node: Node) -> Sequence[Value]:
     """Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha / size."""
-    given = node.inputs[0]
-    assert given is not None
-    x, size = widened(given), node.attributes["size"]
-    n, c, *space = x.type.sizes
-    planes = apply("Reshape", x * x, integers([n, 1, c, int(np.prod(space))]), allowzero=1)
-    near = apply("SumPool", planes, domain=PRIVATE, kernel_shape=(size, 1),
-                 pads=((size - 1) // 2, 0, size // 2, 0))  # fmt: skip
-    total = apply("Reshape", near, integers(x.type.sizes), allowzero=1)
-    base = total * float(node.attributes["alpha"] / size) + float(node.attributes["bias"])
-    return [narrowed(x / base ** float(node.attributes["beta"]), given.dtype)]
+    x, base = _lrn_base(node)
+    return [narrowed(x / base ** float(node.attributes["beta"]), node.outputs[0].dtype)]
+
+
+def _lrn_gradient(node: Node, g: Value) -> Gradients:
+    return (apply("LRNGrad", node.inputs[0], g, domain=PRIVATE, **node.attributes),)
+
+
+def _lrn_grad(call: Call) -> list[Type]:
+    if call.type(1) != call.type(0):
+        raise call.fail("a gradient of X's type")
+    return [call.type(0)]
+
+
+def _lrn_grad_body(node: Node) -> Sequence[Value]:
+    """An element is in the sums of the channels for which it is near, so these are turned round."""
+    x, base = _lrn_base(node)
+    alpha, beta, size = (node.attributes[key] for key in ("alpha", "beta", "size"))
+    assert node.inputs[1] is not None
+    own = widened(node.inputs[1]) / base ** float(beta)
+    others = _near(own * x / base, size // 2, (size - 1) // 2)
+    return [narrowed(own - x * others * (2 * alpha * beta / size), node.outputs[0].dtype)]
 
 
 register(
@@ -185,8 +215,20 @@ register(
         inputs=("X",),
         infer=_lrn,
         body=_lrn_body,
+        gradient=_lrn_gradient,
         attributes={"alpha": 1e-4, "beta": 0.75, "bias": 1.0, "size": REQUIRED},
         since=13,
+        float32=True,
+    )
+)
+register(
+    Operator(
+        name="LRNGrad",
+        domain=PRIVATE,
+        inputs=("X", "dY"),
+        infer=_lrn_grad,
+        body=_lrn_grad_body,
+        attributes={"alpha": 1e-4, "beta": 0.75, "bias": 1.0, "size": REQUIRED},
         float32=True,
     )
 )

@@ -43,8 +43,12 @@ class Moments(Rule):
     def direction(self, gradient: Value, slots: Slots, step: Value) -> Change:
         """Kingma and Ba 2015, algorithm 1; the corrections are computed in float64."""
         moved = self.moments(gradient, slots)
-        mean = moved["mean"] * whole_of(self.beta_1, step, gradient)
-        return mean / self.root(moved["square"], step), moved
+        return self._whole(moved["mean"], moved["square"], step), moved
+
+    def _whole(self, mean: Value, square: Value, step: Value) -> Value:
+        """The corrected mean over the root, as a chain that begins with the root."""
+        inverse = apply("Reciprocal", self.root(square, step))
+        return inverse * mean * whole_of(self.beta_1, step, mean)
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,7 @@ class Adam(Moments):
             return super().direction(gradient, slots, step)
         moved = self.moments(gradient, slots)
         moved["greatest"] = apply("Max", slots["greatest"], moved["square"])
-        mean = moved["mean"] * whole_of(self.beta_1, step, gradient)
-        return mean / self.root(moved["greatest"], step), moved
+        return self._whole(moved["mean"], moved["greatest"], step), moved
 
 
 @dataclass(frozen=True)

@@ -123,5 +123,8 @@ class Rule:
 
 
 def running(mean: Value, value: Value, decay: float) -> Value:
-    """A running mean with one more value."""
-    return mean * decay + value * (1 - decay)
+    """A running mean with one more value: mean * decay + value * (1 - decay), as a chain in which
+    each is read once and nothing waits."""
+    if decay < 0.5:  # the quotient could be too large
+        return mean * decay + value * (1 - decay)
+    return (mean + value * ((1 - decay) / decay)) * decay

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 class MemoryReport:
     """Bytes of a training step.
 
-    `states`, parameters, running statistics and counts of metrics; `optimizer`, slots, gradients
-    and waiting states; `transient`, the slabs of values that live within a step; `peak`, the most
-    of those alive at once, which no plan can undercut; `again`, the share of the step's work that
-    is done again to hold less (`build(memory=...)`).
+    `states`, parameters, running statistics and counts of metrics; `optimizer`, slots, averages,
+    waiting states and, with `build(accumulate=...)`, the gradients that are gathered; `transient`,
+    the slabs of values that live within a step, its gradients among them; `peak`, the most of those
+    alive at once, which no plan can undercut; `again`, the share of the step's work that is done
+    again to hold less (`build(memory=...)`).
     """
 
     states: int
@@ -44,8 +45,8 @@ class MemoryReport:
     def __str__(self) -> str:
         rows = {
             "parameters and statistics": self.states,
-            "gradients and optimizer": self.optimizer,
-            "values of a step": self.transient,
+            "optimizer": self.optimizer,
+            "values and gradients": self.transient,
             "total": self.total,
         }
         lines = [f"{name:<26}{size / 2**20:>10.1f} MiB" for name, size in rows.items()]

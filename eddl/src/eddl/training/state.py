@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from eddl.errors import AttributeValueError
-from eddl.graph import State, Value
+from eddl.graph import State, Type, Value
 from eddl.optimizers import Optimizer
-from eddl.training.store import Arena, Run, runs
+from eddl.training.store import ALIGNMENT, Arena, Run, runs
 
 Array = np.ndarray[Any, Any]
 Regularizer = Callable[[Value], Value]
@@ -78,9 +78,10 @@ class Rules:
 
 @dataclass
 class Unit:
-    """A run of parameters that move alike, and what lies beside it: gradient and slots.
+    """A run of parameters that move alike, and its slots.
 
-    `shape` is (length,), or the parameter's own.
+    `shape` is (length,), or the parameter's own; `offset` is where its gradient begins among the
+    bytes of all gradients.
     """
 
     run: Run
@@ -88,11 +89,16 @@ class Unit:
     rate: float
     regularizer: Regularizer | None
     constraint: Constraint | None
-    gradient: Array
+    offset: int
     slots: dict[str, Array]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its gradient or a slot."""
+        return (self.run.stop - self.run.start) * self.run.arena.dtype.itemsize
+
     def part(self, memory: Array, parameter: State) -> Array:
-        """A parameter's place in the gradient or a slot."""
+        """A parameter's place in a slot."""
         segment = parameter.storage
         found: Array = memory[segment.start - self.run.start : segment.stop - self.run.start]
         return found.reshape(segment.shape)
@@ -110,11 +116,12 @@ class Group:
     total: Array = field(default_factory=lambda: np.zeros(()))
     weight: Array = field(default_factory=lambda: np.zeros(()))
 
-    def gradient(self, parameter: State) -> Array:
-        """The gradient of a parameter, a view."""
+    def offset(self, parameter: State) -> int:
+        """Where a parameter's gradient begins among the bytes of all gradients."""
         for unit in self.units:
             if parameter in unit.run.members:
-                return unit.part(unit.gradient, parameter)
+                before: int = parameter.storage.start - unit.run.start
+                return unit.offset + before * parameter.dtype.itemsize
         raise KeyError(parameter)
 
 
@@ -186,8 +193,10 @@ class LossScale:
 
 @dataclass
 class TrainingState:
-    """Groups, averages and counts. `micro` counts the micro-batches since the last update;
-    `skipped` the steps that were not finite; schedules that watch a quantity read `history`."""
+    """Groups, averages and counts. `gathered` holds the bytes of all gradients where they are
+    summed over micro-batches; where they are not, a step's programs hand them over in memory that
+    they share. `micro` counts the micro-batches since the last update; `skipped` the steps that
+    were not finite; schedules that watch a quantity read `history`."""
 
     groups: list[Group]
     nonfinite: str = "skip"
@@ -195,6 +204,7 @@ class TrainingState:
     clip_value: float | None = None
     averages: Averages | None = None
     scale: LossScale | None = None
+    gathered: Array | None = None
     skipped: Array = field(default_factory=lambda: np.zeros((), np.int64))
     micro: Array = field(default_factory=lambda: np.zeros((), np.int64))
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -202,10 +212,23 @@ class TrainingState:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of gradients, slots and averages."""
+        """The bytes of slots, averages and gathered gradients."""
         units = [unit for group in self.groups for unit in group.units]
-        own = sum(u.gradient.nbytes + sum(a.nbytes for a in u.slots.values()) for u in units)
-        return own + (self.averages.nbytes if self.averages else 0)
+        own = sum(array.nbytes for unit in units for array in unit.slots.values())
+        own += self.averages.nbytes if self.averages else 0
+        return own + (0 if self.gathered is None else self.gathered.nbytes)
+
+    @property
+    def gradient_bytes(self) -> int:
+        """The bytes of all gradients, with the gaps between them."""
+        return sum(_aligned(unit.nbytes) for group in self.groups for unit in group.units)
+
+    def gathered_at(self, offset: int, type: Type) -> Array:
+        """The gradient of a type at an offset, a view; the first call takes memory for all."""
+        if self.gathered is None:
+            self.gathered = Arena(np.dtype(np.uint8), self.gradient_bytes).array
+        found = self.gathered[offset : offset + type.nbytes]
+        return found.view(type.dtype).reshape(type.sizes)
 
 
 def begin_training(
@@ -228,11 +251,17 @@ def begin_training(
             raise AttributeValueError(
                 f"{what}: received {strangers[0]!r}, expected parameters that the step minimizes"
             )
-    groups = [_begin_group(parameters, optimizer, rules) for parameters, optimizer in minimize]
+    groups: list[Group] = []
+    offset = 0
+    for parameters, optimizer in minimize:
+        groups.append(_begin_group(parameters, optimizer, rules, offset))
+        offset += sum(_aligned(unit.nbytes) for unit in groups[-1].units)
     return TrainingState(groups, rules.nonfinite, rules.clip_norm, rules.clip_value)
 
 
-def _begin_group(parameters: Sequence[State], optimizer: Optimizer, rules: Rules) -> Group:
+def _begin_group(
+    parameters: Sequence[State], optimizer: Optimizer, rules: Rules, offset: int
+) -> Group:
     layerwise = getattr(optimizer, "layerwise", False)
 
     def alone(parameter: State) -> bool:
@@ -241,7 +270,7 @@ def _begin_group(parameters: Sequence[State], optimizer: Optimizer, rules: Rules
     def alike(parameter: State) -> object:
         return parameter if alone(parameter) else rules.rates.get(parameter, 1.0)
 
-    units = []
+    units: list[Unit] = []
     for run in runs(parameters, alike):
         first, size = run.members[0], run.stop - run.start
         units.append(
@@ -251,11 +280,16 @@ def _begin_group(parameters: Sequence[State], optimizer: Optimizer, rules: Rules
                 rules.rates.get(first, 1.0),
                 rules.regularizers.get(first),
                 rules.constraints.get(first),
-                Arena(run.arena.dtype, size).array,
+                offset,
                 {name: Arena(run.arena.dtype, size).array for name in optimizer.slots},
             )
         )
+        offset += _aligned(units[-1].nbytes)
     return Group(optimizer, tuple(dict.fromkeys(parameters)), units)
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _aligned_copy(array: Array) -> Array:

@@ -1,9 +1,9 @@
 """The one primitive: a step runs a graph and, where it minimizes, updates parameters.
 
-It has a *gradients* part, which computes outputs and writes every gradient into memory of its own
-(or adds it there, over several micro-batches), and an *update* part, which clips, runs the
-optimizers and commits new states (running statistics, counts of metrics), all or none: where the
-loss or a gradient is not finite everything stays as it was.
+It has a *gradients* part, which computes outputs and leaves every gradient at its place in the
+slabs (or adds it to memory of its own, over several micro-batches), and an *update* part, which
+clips, runs the optimizers and commits new states (running statistics, counts of metrics), all or
+none: where the loss or a gradient is not finite everything stays as it was.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from eddl.compiler import (
     Backend,
     Budget,
     Evaluation,
+    Handover,
     Program,
     Slabs,
     compile_graph,
@@ -166,6 +167,10 @@ class Step:
             for run, memory in self._waiting for s in run.members
         }  # fmt: skip
         self._graph = graph.transform(copy_node, places)
+        flows = self._graph.outputs[self._count :]
+        offsets = (g.offset(p) for g in self.state.groups for p in g.parameters)
+        self._handover = Handover(dict(zip(flows, offsets, strict=not accumulate)),
+                                  self.state.gradient_bytes)  # fmt: skip
 
     def __call__(self, *arrays: Any) -> list[Array]:
         """Compute the outputs, then update parameters and states; returns arrays of their own."""
@@ -196,9 +201,10 @@ class Step:
         """The update part, for all gradients since the last one; whether the step was finite.
         Ctrl-C takes effect when it is done."""
         state = self.state
-        if not state.micro:
+        lost = bool(self._handover.places) and not self._handover.waits
+        if not state.micro or lost:
             raise StateError("update: received no gradients, expected a call of add before")
-        self.discard()
+        state.micro[...] = 0
         if not state.groups:
             with between_steps():
                 for run, new in self._waiting:
@@ -216,22 +222,28 @@ class Step:
     def discard(self) -> None:
         """Forget the gradients and new states gathered since the last update."""
         self.state.micro[...] = 0
+        self._slabs.forget(self._handover)
 
     def compute(self, *arrays: Any) -> list[Array]:
         """The outputs alone; nothing is changed."""
         self.discard()
-        return self._run(arrays)
+        results = self._run(arrays)
+        self.discard()
+        return results
 
     def gradients(self, *arrays: Any) -> tuple[list[Array], list[Array]]:
         """The outputs, and a copy of each parameter's gradient; nothing is changed."""
         self.discard()
-        results = self._run(arrays)
         found: list[Array] = []
-        for group in self.state.groups:
-            weight = (float(group.weight) or 1.0) if self._accumulate else 1.0
-            weight *= float(self.state.scale.scale) if self.state.scale is not None else 1.0
-            kept = map(group.gradient, group.parameters)
-            found += [(gradient / weight).astype(gradient.dtype) for gradient in kept]
+        with self._slabs.lock:
+            results = self._run(arrays)
+            for group in self.state.groups:
+                weight = (float(group.weight) or 1.0) if self._accumulate else 1.0
+                weight *= float(self.state.scale.scale) if self.state.scale is not None else 1.0
+                for parameter in group.parameters:
+                    gradient = self._gradient(group, parameter)
+                    found.append((gradient / weight).astype(gradient.dtype))
+            self.discard()
         return results, found
 
     @property
@@ -271,8 +283,8 @@ class Step:
 
     @property
     def resident(self) -> int:
-        """Bytes that outlive a run: gradients, slots, averages and waiting states (parameters
-        apart)."""
+        """Bytes that outlive a step: slots, averages, waiting states and gathered gradients
+        (parameters apart)."""
         return self.state.nbytes + sum(memory.nbytes for _, memory in self._waiting)
 
     def _gradients_graph(
@@ -294,11 +306,21 @@ class Step:
                 total = total * apply("Cast", scale, to=total.dtype)
             flows = gradients(total, group.parameters)
             if self._accumulate:
-                held = [flat_state(group.gradient(p), "gradient") for p in group.parameters]
+                held = [flat_state(self._gradient(group, p), "gradient") for p in group.parameters]
                 updates |= {h: h + g for h, g in zip(held, flows, strict=True)}
             else:
-                wanted += flows
+                wanted += (apply("Identity", flow) for flow in flows)  # no two the same value
         return Graph(inputs, [*outputs, *wanted], updates)
+
+    def _gradient(self, group: Group, parameter: State) -> Array:
+        """The gradient of a parameter: its place where all are gathered, or a copy of what the
+        last program left."""
+        offset, type = group.offset(parameter), parameter.type
+        if self._accumulate:
+            return self.state.gathered_at(offset, type)
+        host = np.empty(type.sizes, type.dtype)
+        self._backend.to_host(self._backend.view(self._slabs.memory[0], offset, type), host)
+        return host
 
     def _moment(self) -> Value:
         """The counter of random numbers: the step, and the micro-batch in its high word."""
@@ -323,7 +345,10 @@ class Step:
             program = self.program(*(Type(array.dtype, array.shape) for array in data))
             if not self.state.micro:
                 self._begin()
-            return program.run(data)
+            with self._slabs.lock:
+                if self._handover.places and isinstance(self.update_program, Program):
+                    self._slabs.reserve(self.update_program.plan.slabs)
+                return program.run(data)
 
     def _begin(self) -> None:
         """Before the first micro-batch: sums are 0, and new states begin as the old ones."""
@@ -331,28 +356,22 @@ class Step:
             memory[...] = run.part(run.arena.array)
         if self._accumulate:
             for group in self.state.groups:
-                for array in (group.total, group.weight, *(u.gradient for u in group.units)):
-                    array[...] = 0
+                group.total[...] = group.weight[...] = 0
+                for unit in group.units:
+                    memory = self.state.gathered_at(unit.offset, Type("uint8", (unit.nbytes,)))
+                    memory[...] = 0
 
     def _compile(self, types: Sequence[Type]) -> Program | Evaluation:
-        bound = {}
-        if not self._accumulate:
-            targets = [g.gradient(p) for g in self.state.groups for p in g.parameters]
-            bound = {
-                value: (Value(value.type, name=f"place {i}"), self._backend.from_host(target))
-                for i, (value, target) in enumerate(
-                    zip(self._graph.outputs[self._count :], targets, strict=True)
-                )
-            }
         program = compile_graph(
             self._graph,
             dict(zip(self._graph.inputs, types, strict=True)),
             self._backend,
             self._slabs,
             memory_of=self._memory_of,
-            bound=bound,
+            handover=self._handover,
             precision=self._precision,
-            memory=self._budget(types),
+            memory=self._allowed(),
+            taken=self._taken(types),
             poison=self._poison,
         )
         if not self._fallback:
@@ -360,24 +379,31 @@ class Step:
         return program
 
     def _compile_update(self) -> Program | Evaluation:
-        graph = update_graph(self.state, self._waiting, accumulated=self._accumulate)
+        graph, gradients = update_graph(self.state, self._waiting, accumulated=self._accumulate)
+        self._handover.places.update(gradients)
         return compile_graph(
             graph,
             {rate: rate.type for rate in graph.inputs},
             self._backend,
             self._slabs,
             memory_of=self._memory_of,
+            handover=self._handover,
             poison=self._poison,
         )
 
-    def _budget(self, types: Sequence[Type]) -> str | Budget:
+    def _allowed(self) -> str | Budget:
         if isinstance(self._memory, str):
             return self._memory
-        taken = sum(state.type.nbytes for state in self.states) + self.resident + copied(types)
         update = self.update_program if self.state.groups else None
-        if not isinstance(update, Program):
-            return Budget(self._memory, taken)
-        return Budget(self._memory, taken + update.plan.kept, update.plan.transient)
+        beside = update.plan.transient if isinstance(update, Program) else 0
+        return Budget(self._memory, beside)
+
+    def _taken(self, types: Sequence[Type]) -> int:
+        """The bytes of all that outlives a step for inputs of these types."""
+        update = self.update_program if self.state.groups else None
+        kept = update.plan.kept if isinstance(update, Program) else 0
+        states = sum(state.type.nbytes for state in self.states)
+        return states + self.resident + copied(types) + kept
 
     def _memory_of(self, state: State) -> Any:
         return self._backend.from_host(state.storage.view())

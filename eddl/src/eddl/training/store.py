@@ -7,6 +7,8 @@ programs hold views, so models that share a state share its memory. Segments beg
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from eddl.graph import Label, State, Type
 
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 64
+LARGE = 1 << 24
+"""Bytes of states from which on it is worth asking what their first contents left behind."""
 
 
 class Arena:
@@ -85,6 +89,18 @@ def place(states: Iterable[State], names: dict[State, str], seed: int) -> None:
                     f"{shape}"
                 )
             state.storage.view()[...] = content
+            del content
+        if arena.array.nbytes >= LARGE:
+            _give_back()
+
+
+def _give_back() -> None:
+    """Let the system have what the C library keeps of arrays that were drawn and freed: it would
+    stay as large as the largest of them."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
+        if trim is not None:
+            trim(0)
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
@@ -143,3 +159,14 @@ def flat_state(array: Array, role: str) -> State:
     )
     state.storage = Segment(arena, 0, array.size, array.shape)
     return state
+
+
+def lent_state(type: Type, role: str) -> State:
+    """A state without memory of its own: a program finds it where another one left it."""
+    return State(
+        type,
+        lambda shape, dtype, generator: np.zeros(shape, dtype),
+        trainable=False,
+        label=Label(role),
+        role=role,
+    )

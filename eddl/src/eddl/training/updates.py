@@ -19,16 +19,19 @@ from eddl.graph import Graph, Input, Node, State, Type, Value
 from eddl.ops.differentiation import gradients
 from eddl.ops.table import apply, copy_node, integers
 from eddl.training.state import PATIENCE, Averages, Group, TrainingState, Unit
-from eddl.training.store import Run, flat_state
+from eddl.training.store import Run, flat_state, lent_state
 
 Array = np.ndarray[Any, Any]
 Waiting = Sequence[tuple[Run, Array]]
 """New states that a step computed, beside the runs that they are to replace."""
 
 
-def update_graph(state: TrainingState, waiting: Waiting, *, accumulated: bool) -> Graph:
+def update_graph(
+    state: TrainingState, waiting: Waiting, *, accumulated: bool
+) -> tuple[Graph, dict[Value, int]]:
     """Inputs: the learning rate of each group (float64). Outputs: whether all was finite, and
-    whether the losses were."""
+    whether the losses were. Gradients that are not accumulated are leaves without memory of their
+    own, returned with their offsets among the bytes of all."""
     rates = [Input(Type("float64", ()), name=f"rate {i}") for i in range(len(state.groups))]
     counts = [flat_state(group.count, "step") for group in state.groups]
     scale = None if state.scale is None else flat_state(state.scale.scale, "scale")
@@ -58,7 +61,9 @@ def update_graph(state: TrainingState, waiting: Waiting, *, accumulated: bool) -
         updates |= _averaged(state.averages, moved, updates, _wide(counts[0] + 1), fine)
     if state.scale is not None and scale is not None:
         updates |= _scaled(scale, flat_state(state.scale.calm, "calm"), fine)
-    return Graph(rates, [fine, _finite(totals)], updates)
+    raws = {flow.raw: flow.unit.offset for part in flows for flow in part}
+    graph = Graph(rates, [fine, _finite(totals)], updates)
+    return graph, {} if accumulated else raws
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,9 @@ def _flows(
     for unit in group.units:
         memory = unit.run.part(unit.run.arena.array)
         theta = flat_state(memory.reshape(unit.shape), "parameters")
-        raw = flat_state(unit.gradient.reshape(unit.shape), "gradients")
+        raw = lent_state(theta.type, "gradients")
+        if accumulated:
+            raw = flat_state(state.gathered_at(unit.offset, theta.type), "gradients")
         flow: Value = raw
         whole = share if accumulated else None
         if scale is not None:

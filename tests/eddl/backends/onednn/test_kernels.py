@@ -184,11 +184,14 @@ def test_exact_formulas_have_the_array_backends_bits(count):
     inputs, arrays = data((count,), (count,), (count,), (1,))
     x, y, z, c = inputs
     arrays[2] = np.abs(arrays[2])
+    arrays[0][:4] = 0, -0.0, np.inf, np.nan
     flag = Input(Type("bool", ()), name="flag")
     root = apply("Sqrt", z / c + 0.5) + 1e-8
     outputs = [
         x - c * ((y / 0.1) / root), -x * y - z, (x + y) * (x - y), c * x - 2.0,
         apply("Where", flag, x * 0.9 + y * 0.1, y), apply("Sqrt", z), 3.0 - x * x,
+        x - c * (apply("Reciprocal", apply("Sqrt", z * c) + 1e-8) * y * c),
+        apply("Reciprocal", x + 0.0),
     ]  # fmt: skip
     for value in (True, False):
         given = [*arrays, np.asarray(value)]

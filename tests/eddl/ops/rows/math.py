@@ -103,6 +103,9 @@ ROWS: list[Row] = [
     *_unary("HardSigmoid", _wide, alpha=0.3, beta=0.4),
     *_unary("Shrink", _wide, lambd=0.51, bias=0.2),
     *_unary("Swish", _wide, alpha=1.5),
+    *(Row(f"{op}Grad", lambda r: [_wide(r, 3, 4), spread(r, 3, 4)], how, domain="eddl")
+      for op, how in (("Gelu", {}), ("Gelu", {"approximate": "tanh"}), ("HardSwish", {}),
+                      ("Mish", {}), ("Swish", {"alpha": 1.5}))),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 4)]),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 3, 1)]),
     *(Row("PReluGrad", lambda r, s=s: [spread(r, 2, 3, 4), spread(r, *s), spread(r, 2, 3, 4)],

@@ -36,4 +36,6 @@ ROWS: list[Row] = [
     Row("LRN", lambda r: [10 * spread(r, 2, 5, 3, 2)],
         {"size": 3, "alpha": 0.3, "beta": 0.6, "bias": 1.5}, oracle="onnxruntime"),
     Row("LRN", lambda r: [10 * spread(r, 5, 5, 2, 2)], {"size": 4, "alpha": 0.2}),
+    *(Row("LRNGrad", lambda r: [10 * spread(r, 2, 6, 3, 2), spread(r, 2, 6, 3, 2)],
+          {"size": size, "alpha": 0.3}, domain="eddl") for size in (4, 5)),
 ]  # fmt: skip

@@ -93,6 +93,10 @@ class ArrayBackend:
         """Whether a node whose data are in half precision is computed well: all but norms."""
         return not entry(node).float32
 
+    def apart(self, node: Node) -> bool:
+        """A chain is always better."""
+        return False
+
     def patterns(self, node: Node) -> Sequence[Pattern]:
         """One pattern a node: this backend has a kernel for each operator by itself."""
         from eddl.backends.array.elementwise import offer_formula
@@ -119,7 +123,9 @@ class ArrayBackend:
         """The array of a type at an offset of a slab; here nothing lies but plain."""
         return memory[offset : offset + type.nbytes].view(type.dtype).reshape(type.sizes)
 
-    def reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+    def reorder(
+        self, type: Type, source: Layout, target: Layout, given: np.dtype[Any] | None = None
+    ) -> Offer:
         """A strided copy."""
         return Offer("copy", lambda ins, outs, _: lambda: self.xp.copyto(outs[0], ins[0]))
 

@@ -351,16 +351,18 @@ class Lstm(Cell):
         """The gates, then c', then h'."""
         xp, h, c, spare = self.xp, list(b.h), list(b.c), b.spare[0]
         (_, product), (packed,) = self.products[0], b.packed
-        i, o, f, g = self._gates(b.values)
         runs = [product.bind(h[j], packed, v, b.scratch) for j, v in enumerate(b.values)]
+        slots = list(zip(runs, *self._gates(b.values), c, c[1:], h[1:], strict=False))
+        multiply, add, tanh = xp.multiply, xp.add, xp.tanh
 
         def step(j: int) -> None:
-            runs[j]()
-            xp.multiply(f[j], c[j], out=c[j + 1])
-            xp.multiply(i[j], g[j], out=spare)
-            xp.add(c[j + 1], spare, out=c[j + 1])
-            xp.tanh(c[j + 1], out=spare)
-            xp.multiply(o[j], spare, out=h[j + 1])
+            run, i, o, f, g, before, after, out = slots[j]
+            run()
+            multiply(f, before, after)
+            multiply(i, g, spare)
+            add(after, spare, after)
+            tanh(after, spare)
+            multiply(o, spare, out)
 
         return step
 

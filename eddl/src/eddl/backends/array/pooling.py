@@ -226,7 +226,7 @@ def max_pool_grad(backend: ArrayBackend, node: Node) -> Offer:
     return Offer("taps", bind, workspace=count.used)
 
 
-def _clipped(un: Unfolding, sizes: Sequence[int]) -> list[tuple[Any, Any]]:
+def clipped(un: Unfolding, sizes: Sequence[int]) -> list[tuple[Any, Any]]:
     """For each position of the window: the outputs for which it lies inside, and the inputs."""
     pairs = []
     for offset in itertools.product(*map(range, un.kernel)):
@@ -249,7 +249,7 @@ def sum_pool(backend: ArrayBackend, node: Node) -> Offer:
     """Windows summed up tap by tap, or their gradient given to every element of a window."""
     back = node.op == "SumPoolGrad"
     sizes = (node.outputs[0] if back else node.inputs[0]).type.sizes  # type: ignore[union-attr]
-    taps = _clipped(Unfolding.of(windows_of(node)), sizes[2:])
+    taps = clipped(Unfolding.of(windows_of(node)), sizes[2:])
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         xp = backend.xp

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.threads import in_turn
-from eddl.backends.onednn import volumes
+from eddl.backends.onednn import tiled
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, kernel, packed
 from eddl.backends.onednn.handles import (
     Attributes,
@@ -122,8 +122,8 @@ def _tiled(
         for follower in rest:
             if follower.op == "PRelu":
                 _slopes(follower)
-        return volumes.offer(backend, windows_of(node), samples, kind, space, made.sizes[2:],
-                             sizes, followers)  # fmt: skip
+        return tiled.offer(backend, windows_of(node), samples, kind, space, made.sizes[2:],
+                           sizes, followers)  # fmt: skip
     except Refused:
         return None
 

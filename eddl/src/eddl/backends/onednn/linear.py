@@ -25,8 +25,11 @@ from eddl.graph import Node, Value
 LEAST = 8
 """Rows below which BLAS, which then multiplies a matrix by vectors, is faster."""
 
-NARROW = 16
-"""Columns and inner sizes below which it is, too."""
+NARROW, NARROWEST = 16, 8
+"""Columns and inner sizes below which it is, too: of small products, and of all."""
+
+LIGHT = 1 << 19
+"""Multiplications of a small product."""
 
 
 @kernel("MatMul")
@@ -54,7 +57,8 @@ def _product(
     rank, (rows, columns) = len(result), result[-2:]
     inner = sizes[-2] if turned[0] else sizes[-1]
     kept = bool(node.attributes.get("kept", 0))
-    if rank > 12 or (not kept and (rows < LEAST or columns < NARROW or inner < NARROW)):
+    narrow = NARROW if rows * columns * inner < LIGHT else NARROWEST
+    if rank > 12 or (not kept and (rows < LEAST or columns < narrow or inner < narrow)):
         raise Yielded("a product that BLAS is better at")
     left, right = (
         _matrices(backend, [1] * (rank - len(s)) + s, way, a.dtype.name)

@@ -130,6 +130,10 @@ def _norm(backend: OneDnnBackend, node: Node, *, training: bool, relu: bool) -> 
 
         def finish() -> None:
             run()
+            if relu:
+                lost = np.isnan(variance) | ~np.isfinite(mean)
+                if lost.any():  # oneDNN's rectifier makes zeros of them
+                    y[:, lost] = np.nan
             for new, old, found in (
                 (new_mean, old_mean, mean),
                 (new_variance, old_variance, variance),

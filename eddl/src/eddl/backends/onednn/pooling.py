@@ -1,23 +1,41 @@
-"""Pools of one to three spatial axes and their gradients."""
+"""Pools of one to three spatial axes and their gradients.
+
+oneDNN's greatest element takes no notice of what is not a number, and of nothing but minus
+infinities makes the least float32. So the data are looked through, for a hundredth of a network's
+time, and where something is not finite NumPy's maxima, which let it show, replace oneDNN's.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ctypes import c_int
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from eddl.backends.array.pooling import indices
+from eddl.backends.array.pooling import clipped, indices
 from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Unfolding, Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import Kernel, attributes, channels_last, describe, longs
+from eddl.backends.onednn.elementwise import flattened
+from eddl.backends.onednn.handles import (
+    Attributes,
+    Kernel,
+    attributes,
+    channels_last,
+    describe,
+    longs,
+    single,
+)
 from eddl.backends.onednn.library import (
     DIFF_DST,
     DIFF_SRC,
     DST,
+    ELTWISE_LINEAR,
+    FORWARD_INFERENCE,
     FORWARD_TRAINING,
     POOLING_AVERAGE_ALL,
     POOLING_MAX,
@@ -28,6 +46,10 @@ from eddl.backends.onednn.library import (
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Node, Type
 from eddl.ops.pooling import windows_of
+
+Array = np.ndarray[Any, Any]
+FEW = 1 << 15
+"""Elements below which one thread looks through them as fast as several."""
 
 
 def _geometry(node: Node, large: Type) -> list[Any]:
@@ -59,6 +81,41 @@ def _forward(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Ke
     return made
 
 
+def _finite(backend: OneDnnBackend, x: Array) -> Callable[[], bool]:
+    """The call that says whether all elements are finite; rarely it denies it of large ones."""
+    elements = flattened(x)
+    parts = backend.threads.split(elements.size) if elements.size > FEW else [(0, elements.size)]
+    found = [True] * len(parts)
+
+    def look(number: int, part: Array) -> None:
+        if part.dtype == np.float32:
+            found[number] = bool(np.isfinite(np.dot(part, part)))
+            return
+        # As integers the greatest of either sign are those that are not finite.
+        found[number] = bool(
+            part.view(np.int16).max() < INFINITY and part.view(np.uint16).max() < SIGN | INFINITY
+        )
+
+    tasks = [partial(look, i, elements[a:b]) for i, (a, b) in enumerate(parts)]
+
+    def run() -> bool:
+        backend.threads.run(tasks)
+        return all(found)
+
+    return run
+
+
+SIGN, INFINITY = 0x8000, 0x7F80
+"""The bits of bfloat16."""
+
+
+def _greatest(node: Node, x: Array, result: Array) -> None:
+    """The greatest element of each window, by NumPy."""
+    result.fill(-np.inf)
+    for pooled, whole in clipped(Unfolding.of(windows_of(node)), x.shape[2:]):
+        np.maximum(result[pooled], x[whole], out=result[pooled])
+
+
 @kernel("MaxPool")
 def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
     """The greatest element of each window, its position there and its index in the input."""
@@ -72,11 +129,18 @@ def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
         chosen = outputs[2]
         if chosen is None:
             chosen = backend.view(workspace, 0, node.outputs[2].type, CHANNELS_LAST)
-        run = made.bind(
-            {SRC: (source, straight(inputs[0])), DST: (target, outputs[0]),
-             WORKSPACE: (places, chosen)},
+        data, result = straight(inputs[0]), outputs[0]
+        pool = made.bind(
+            {SRC: (source, data), DST: (target, result), WORKSPACE: (places, chosen)},
             workspace[-(-positions // 64) * 64 :] if made.scratch else None,
-        )  # fmt: skip
+        )
+        finite = _finite(backend, data)
+
+        def run() -> None:
+            pool()
+            if not finite():
+                _greatest(node, data, result)
+
         if outputs[1] is None:
             return run
         find = indices(node, chosen, outputs[1])
@@ -118,28 +182,34 @@ def max_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(layouts,))
 
 
-def _average(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Kernel:
+def _average(
+    backend: OneDnnBackend, node: Node, large: Type, small: Type, attribute: Attributes
+) -> Kernel:
     """Averages over whole windows, paddings counted: a sum but for a factor."""
     return Kernel(
         backend.library, "pooling_forward", backend.library.engine, FORWARD_TRAINING,
         POOLING_AVERAGE_ALL, backend.describe(large), backend.describe(small),
-        *_geometry(node, large), attributes(backend.library),
+        *_geometry(node, large), attribute,
     )  # fmt: skip
+
+
+def _count(node: Node) -> list[Any]:
+    """A line through 0 whose slope is the number of a window's elements, for oneDNN."""
+    return [c_int(ELTWISE_LINEAR), single(math.prod(windows_of(node).kernel)), single(0.0)]
 
 
 @kernel("SumPool", domain="eddl")
 def sum_pool(backend: OneDnnBackend, node: Node) -> Offer:
-    """The sum of each window: its average, multiplied."""
+    """The sum of each window: its average, multiplied in the same pass."""
     x, y = node.inputs[0], node.outputs[0]
     assert x is not None
     source, target = backend.describe(x.type), backend.describe(y.type)
-    made = _average(backend, node, x.type, y.type)
-    count = np.float32(math.prod(windows_of(node).kernel))
+    library, line = backend.library, _count(node)
+    multiply = attributes(library, lambda o: library.call("post_ops_append_eltwise", o, *line))
+    made = _average(backend, node, x.type, y.type, multiply)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        result = outputs[0]
-        run = made.bind({SRC: (source, straight(inputs[0])), DST: (target, result)}, workspace)
-        return in_turn([run, partial(np.multiply, result, count, out=result)])
+        return made.bind({SRC: (source, straight(inputs[0])), DST: (target, outputs[0])}, workspace)
 
     chosen = Arrangement((CHANNELS_LAST,), (CHANNELS_LAST,))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
@@ -151,20 +221,29 @@ def sum_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
     dy, dx = node.inputs[0], node.outputs[0]
     assert dy is not None
     large, small = backend.describe(dx.type), backend.describe(dy.type)
-    hint = _average(backend, node, dx.type, dy.type)
+    library = backend.library
+    hint = _average(backend, node, dx.type, dy.type, attributes(library))
     made = Kernel(
-        backend.library, "pooling_backward", backend.library.engine, POOLING_AVERAGE_ALL, large,
-        small, *_geometry(node, dx.type), hint.description, attributes(backend.library),
+        library, "pooling_backward", library.engine, POOLING_AVERAGE_ALL, large,
+        small, *_geometry(node, dx.type), hint.description, attributes(library),
     )  # fmt: skip
-    count = np.float32(math.prod(windows_of(node).kernel))
-    start = -(-dy.type.nbytes // 64) * 64
+    kind, *numbers = _count(node)
+    multiply = Kernel(library, "eltwise_forward", library.engine, FORWARD_INFERENCE, kind, small,
+                      small, *numbers, attributes(library))  # fmt: skip
+    need = Workspace()
+
+    def plan(space: Workspace) -> tuple[Any, Any]:
+        scratch = space.take((max(made.scratch, multiply.scratch),), np.uint8)
+        return space.take((dy.type.nbytes,), np.uint8), scratch
+
+    plan(need)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        flow = inputs[0]
-        scaled = backend.view(workspace, 0, dy.type, CHANNELS_LAST)
-        spare = workspace[start:] if made.scratch else None
-        run = made.bind({DIFF_DST: (small, scaled), DIFF_SRC: (large, outputs[0])}, spare)
-        return in_turn([partial(np.multiply, flow, count, out=scaled), run])
+        scaled, scratch = plan(Workspace(workspace))
+        return in_turn([
+            multiply.bind({SRC: (small, straight(inputs[0])), DST: (small, scaled)}, scratch),
+            made.bind({DIFF_DST: (small, scaled), DIFF_SRC: (large, outputs[0])}, scratch),
+        ])  # fmt: skip
 
     chosen = Arrangement((CHANNELS_LAST,), (CHANNELS_LAST,))
-    return Offer(made.implementation, bind, workspace=start + made.scratch, arrangements=(chosen,))
+    return Offer(made.implementation, bind, workspace=need.used, arrangements=(chosen,))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -25,11 +26,13 @@ from eddl.backends.onednn.library import (
     DIFF_SHIFT,
     DIFF_SRC,
     DST,
+    FORWARD_INFERENCE,
     FORWARD_TRAINING,
     MEAN,
     SCALE,
     SHIFT,
     SRC,
+    USE_GLOBAL_STATISTICS,
     USE_SCALE,
     USE_SHIFT,
     VARIANCE,
@@ -39,50 +42,97 @@ from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thu
 from eddl.graph import Node, Value
 
 Array = np.ndarray[Any, Any]
+SINGLE, FEW = 1 << 22, 1 << 21
+"""Bytes of a sample below which one thread normalizes it as fast as several, which wait for each
+other several times, and bytes of all samples below which one thread does so with them."""
 FLAGS = USE_SCALE | USE_SHIFT
 
 
-def _inverse(variance: Array, epsilon: float, result: Array) -> None:
+def inverse_of(variance: Array, epsilon: float, result: Array) -> None:
     """1 / deviation."""
     np.add(variance, np.float32(epsilon), out=result)
     np.sqrt(result, out=result)
     np.reciprocal(result, out=result)
 
 
-def _variance(inverse: Array, result: Array) -> None:
+def variance_of(inverse: Array, result: Array) -> None:
     """The variance, with its epsilon, from 1 / deviation."""
     np.multiply(inverse, inverse, out=result)
     np.reciprocal(result, out=result)
 
 
-def _sample(backend: OneDnnBackend, node: Node) -> tuple[Value, Descriptor, Descriptor]:
-    """The data, a sample of it, and a number a channel."""
-    x = node.inputs[0]
-    assert x is not None
-    if x.dtype != np.float32 or not 3 <= x.rank <= 5:
-        raise Refused(f"received {x.type}; only float32 of 3 to 5 axes is computed here")
-    whole = backend.describe(x.type.with_shape([1, *x.type.sizes[1:]]))
-    return x, whole, describe(backend.library, [x.type.sizes[1]], [1])
+class Samples:
+    """The samples of a node's data, and the kernels for one of them.
 
+    `whole` describes a sample, `vector` a number a channel. `single` says whether a sample is one
+    thread's work, and `runs` which samples follow each other on a thread.
+    """
 
-def _instance_kernel(backend: OneDnnBackend, whole: Descriptor, epsilon: float) -> Kernel:
-    library = backend.library
-    return Kernel(library, "batch_normalization_forward", library.engine, FORWARD_TRAINING, whole,
-                  whole, single(epsilon), FLAGS, attributes(library))  # fmt: skip
+    def __init__(self, backend: OneDnnBackend, node: Node) -> None:
+        x = node.inputs[0]
+        assert x is not None
+        if not 3 <= x.rank <= 5:
+            raise Refused(f"{x.rank} axes")
+        if any(v is not None and v.dtype != np.float32 for v in node.inputs[1:4]):
+            raise Refused("scale, shift and statistics in another type than float32")
+        self.threads, self.library = backend.threads, backend.library
+        self.dtype, (self.count, self.channels) = x.dtype, x.type.sizes[:2]
+        self.whole = backend.describe(x.type.with_shape([1, *x.type.sizes[1:]]))
+        self.vector = describe(backend.library, [self.channels], [1])
+        enough = self.count >= self.threads.count and x.type.nbytes >= FEW
+        self.single = enough or x.type.nbytes < self.count * SINGLE
+        self.runs = self.threads.split(self.count) if enough else [(0, self.count)]
+
+    def make(self, name: str, *arguments: Any) -> Kernel:
+        """A kernel for one sample."""
+        with self.library.alone() if self.single else nullcontext():
+            made = Kernel(self.library, name, *arguments)
+        made.alone |= self.single
+        return made
+
+    def forward(self, epsilon: float, flags: int = FLAGS) -> Kernel:
+        """The normalization; statistics that are not given are kept."""
+        given, whole, library = flags & USE_GLOBAL_STATISTICS, self.whole, self.library
+        made = self.make(
+            "batch_normalization_forward", library.engine,
+            FORWARD_INFERENCE if given else FORWARD_TRAINING, whole, whole, single(epsilon), flags,
+            attributes(library),
+        )  # fmt: skip
+        if self.dtype != np.float32 and made.implementation.startswith("nspc"):
+            raise Refused("a kernel many times slower than that of float32")
+        return made
+
+    def backward(self, flags: int = FLAGS) -> Kernel:
+        """Its gradient; it is given 1 / deviation squared for the variance, so its epsilon is 0."""
+        hint, whole, library = self.forward(0.0, flags & FLAGS), self.whole, self.library
+        return self.make("batch_normalization_backward", library.engine, BACKWARD, whole, whole,
+                         whole, single(0.0), flags, hint.description,
+                         attributes(library))  # fmt: skip
+
+    def scratch(self, space: Workspace, *kernels: Kernel) -> Any:
+        """Scratch memory of the kernels, for each thread of its own."""
+        size = -(-max(kernel.scratch for kernel in kernels) // 64) * 64
+        return space.take((len(self.runs), size), np.uint8)
+
+    def run(self, scratch: Array, make: Callable[[int, Array], Thunk]) -> Thunk:
+        """The call that makes those of all samples, which `make` gives for a sample's number and
+        the scratch memory of its thread."""
+        tasks = [in_turn([make(n, own) for n in range(start, stop)])
+                 for own, (start, stop) in zip(scratch, self.runs, strict=True)]  # fmt: skip
+        return tasks[0] if len(tasks) == 1 else partial(self.threads.run, tasks)
 
 
 @kernel("InstanceNormalization")
 def instance_norm(backend: OneDnnBackend, node: Node) -> Offer:
     """Statistics of each sample's channels, then scale and shift."""
-    x, whole, vector = _sample(backend, node)
-    samples, channels = x.type.sizes[:2]
-    epsilon = float(node.attributes["epsilon"])
-    made = _instance_kernel(backend, whole, epsilon)
+    samples, epsilon = Samples(backend, node), float(node.attributes["epsilon"])
+    made, shape = samples.forward(epsilon), (samples.count, samples.channels)
+    whole, vector = samples.whole, samples.vector
     need = Workspace()
 
     def plan(space: Workspace) -> tuple[Array, Array, Any]:
-        vectors = [space.take((samples, channels), np.float32) for _ in range(2)]
-        return vectors[0], vectors[1], space.take((made.scratch,), np.uint8)
+        vectors = [space.take(shape, np.float32) for _ in range(2)]
+        return vectors[0], vectors[1], samples.scratch(space, made)
 
     plan(need)
 
@@ -90,20 +140,21 @@ def instance_norm(backend: OneDnnBackend, node: Node) -> Offer:
         data, scale, shift = straight(inputs[0]), *inputs[1:]
         y, saved, inverse = outputs
         mean, variance, scratch = plan(Workspace(workspace))
-        mean = mean if saved is None else saved.reshape(samples, channels)
-        calls = [
-            made.bind(
+        mean = mean if saved is None else saved.reshape(shape)
+
+        def one(n: int, own: Array) -> Thunk:
+            return made.bind(
                 {SRC: (whole, data[n : n + 1]), DST: (whole, y[n : n + 1]),
                  SCALE: (vector, scale), SHIFT: (vector, shift), MEAN: (vector, mean[n]),
                  VARIANCE: (vector, variance[n])},
-                scratch,
-            )
-            for n in range(samples)
-        ]  # fmt: skip
-        if inverse is not None:
-            kept = inverse.reshape(samples, channels)
-            calls.append(lambda: _inverse(variance, epsilon, kept))
-        return in_turn(calls)
+                own,
+            )  # fmt: skip
+
+        run = samples.run(scratch, one)
+        if inverse is None:
+            return run
+        kept = inverse.reshape(shape)
+        return in_turn([run, lambda: inverse_of(variance, epsilon, kept)])
 
     chosen = Arrangement((CHANNELS_LAST, PLAIN, PLAIN), (CHANNELS_LAST, PLAIN, PLAIN))
     return Offer(made.implementation, bind, workspace=need.used, optional=frozenset({1, 2}),
@@ -113,44 +164,44 @@ def instance_norm(backend: OneDnnBackend, node: Node) -> Offer:
 @kernel("InstanceNormalizationGrad", domain="eddl")
 def instance_norm_grad(backend: OneDnnBackend, node: Node) -> Offer:
     """The gradients of data, scale and shift, the latter two summed over samples."""
-    x, whole, vector = _sample(backend, node)
-    samples, channels = x.type.sizes[:2]
-    library = backend.library
-    hint = _instance_kernel(backend, whole, 0.0)
-    made = Kernel(library, "batch_normalization_backward", library.engine, BACKWARD, whole, whole,
-                  whole, single(0.0), FLAGS, hint.description, attributes(library))  # fmt: skip
+    samples = Samples(backend, node)
+    made, shape = samples.backward(), (samples.count, samples.channels)
+    whole, vector = samples.whole, samples.vector
     need = Workspace()
 
     def plan(space: Workspace) -> tuple[list[Array], Any]:
-        vectors = [space.take((samples, channels), np.float32) for _ in range(3)]
-        return vectors, space.take((made.scratch,), np.uint8)
+        vectors = [space.take(shape, np.float32) for _ in range(3)]
+        return vectors, samples.scratch(space, made)
 
     plan(need)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         data, flow = straight(inputs[0]), straight(inputs[4])
-        scale, (mean, inverse) = inputs[1], (v.reshape(samples, channels) for v in inputs[2:4])
+        scale, (mean, inverse) = inputs[1], (v.reshape(shape) for v in inputs[2:4])
         (variance, scales, shifts), scratch = plan(Workspace(workspace))
-        calls: list[Thunk] = [lambda: _variance(inverse, variance)]
-        calls += [
-            made.bind(
+
+        def one(n: int, own: Array) -> Thunk:
+            return made.bind(
                 {SRC: (whole, data[n : n + 1]), MEAN: (vector, mean[n]),
                  VARIANCE: (vector, variance[n]), DIFF_DST: (whole, flow[n : n + 1]),
                  SCALE: (vector, scale), DIFF_SRC: (whole, outputs[0][n : n + 1]),
                  DIFF_SCALE: (vector, scales[n]), DIFF_SHIFT: (vector, shifts[n])},
-                scratch,
-            )
-            for n in range(samples)
-        ]  # fmt: skip
-        calls += _sums((scales, outputs[1]), (shifts, outputs[2]))
-        return in_turn(calls)
+                own,
+            )  # fmt: skip
+
+        return in_turn([
+            lambda: variance_of(inverse, variance), samples.run(scratch, one),
+            *sums((scales, outputs[1]), (shifts, outputs[2])),
+        ])  # fmt: skip
 
     layouts = (CHANNELS_LAST, PLAIN, PLAIN, PLAIN, CHANNELS_LAST)
     return Offer(made.implementation, bind, workspace=need.used, optional=frozenset({1, 2}),
+                 overwrites={0: (4,)},
                  arrangements=(Arrangement(layouts, (CHANNELS_LAST, PLAIN, PLAIN)),))  # fmt: skip
 
 
-def _sums(*pairs: tuple[Array, Array | None]) -> list[Callable[[], Any]]:
+def sums(*pairs: tuple[Array, Array | None]) -> list[Callable[[], Any]]:
+    """The calls that sum the first of each pair over samples into the second, if there is one."""
     return [partial(np.add.reduce, a, axis=0, out=b) for a, b in pairs if b is not None]
 
 
@@ -161,13 +212,13 @@ def _rows(backend: OneDnnBackend, node: Node) -> tuple[int, int, list[Descriptor
     sizes = x.type.sizes
     axis = node.attributes["axis"] % x.rank
     rows, size = math.prod(sizes[:axis]), math.prod(sizes[axis:])
-    if any(v is not None and v.dtype != np.float32 for v in (*node.inputs, *node.outputs)):
-        raise Refused(f"received {x.type}; only float32 is computed here")
+    if any(v is not None and v.dtype != np.float32 for v in (*node.inputs[1:4], *node.outputs[1:])):
+        raise Refused("scale, shift and statistics in another type than float32")
     if any(v is not None and v.type.count != size for v in (*node.inputs[1:2], *_bias(node))):
         raise Refused("a scale or shift that is broadcast")
     library = backend.library
     kinds = [
-        describe(library, [rows, size], [size, 1]),
+        describe(library, [rows, size], [size, 1], x.dtype.name),
         describe(library, [rows], [1]),
         describe(library, [size], [1]),
     ]
@@ -216,7 +267,7 @@ def layer_norm(backend: OneDnnBackend, node: Node) -> Offer:
         if inverse is None:
             return run
         kept = inverse.reshape(-1)
-        return in_turn([run, lambda: _inverse(variance, epsilon, kept)])
+        return in_turn([run, lambda: inverse_of(variance, epsilon, kept)])
 
     return Offer(made.implementation, bind, workspace=need.used, optional=frozenset({1, 2}))
 
@@ -250,6 +301,6 @@ def layer_norm_grad(backend: OneDnnBackend, node: Node) -> Offer:
              SHIFT: (vector, scale)},  # asked for, and not read
             scratch,
         )  # fmt: skip
-        return in_turn([lambda: _variance(inverse.reshape(-1), variance), run])
+        return in_turn([lambda: variance_of(inverse.reshape(-1), variance), run])
 
     return Offer(made.implementation, bind, workspace=need.used, optional=frozenset({1, 2}))

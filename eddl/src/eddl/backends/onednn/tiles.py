@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,25 +19,58 @@ Array = np.ndarray[Any, Any]
 FEWEST = 16
 """Channels below which vectors would not be full."""
 
-RESULTS = (4, 6, 8, 10)
+RESULTS = (4, 6, 7, 8, 10)
 """Sizes of tiles to choose from."""
 
-GROUP = 1 << 24
-"""Bytes of transformed slices held at a time."""
+MOST = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
+"""Numbers of tiles that are transformed at a time, to choose from."""
 
-SLOW = 5.0
-"""How much longer a product of a transform takes than one of a convolution."""
+CACHE = 1.8e6
+"""Bytes of transformed data that stay near a core."""
 
-WIDE = 6.0
-"""The same where only the first axis is transformed."""
+GROUP = 1 << 23
+"""Bytes of transformed data that a thread may hold."""
 
-SPREAD = 100.0
-"""What a transformed weight costs, in products of a convolution: it goes through the memory."""
+LINE = 1.13
+"""How much longer a product takes in a convolution along one axis than in one along all."""
 
-GAIN, PLANE_GAIN, PLANE_WEIGHTS_GAIN = 0.8, 0.745, 0.65
-"""The shares of the direct convolution's estimated time that are not to be exceeded: for volumes,
-for planes, where the transforms weigh more, and for the gradient by their weights, where they weigh
-most."""
+TURNED, MOVED = 1.3, 9.0
+"""Products of a convolution in the time of one of a transform, and of reading or writing a number
+there."""
+
+AWAY, PLANE_AWAY = 1.7, 2.5
+"""How much longer a transform of the first axis takes where there are twice as many data as stay
+near; of planes, whose convolutions meet the same data, with what these take longer."""
+
+START, CALL = 8e6, 3.5e5
+"""Products of a convolution in the time that a kernel's own threads take to start and to end, and
+that a call takes."""
+
+READ, MADE, SUMMED = 20.0, 90.0, 120.0
+"""Products of a convolution in the time that a transformed weight is read in, and made in, and that
+its gradient is summed in."""
+
+DIRECT = {"forward": 1.0, "data": 1.0, "weights": 1.12}
+"""The time of a product in a direct convolution."""
+
+FEW = 1 << 19
+"""Transformed weights that one thread alone makes sooner than it could ask others to help."""
+
+GAIN = 0.95
+"""The share of the direct convolution's estimated time that is not to be exceeded."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tiles `first` to `last`, and the matrix that all of them take: it meets `rows` of the data,
+    from `start` on, one tile's `step` after those of the tile before."""
+
+    first: int
+    last: int
+    start: int
+    rows: int
+    step: int
+    matrix: Array
 
 
 @dataclass(frozen=True)
@@ -55,24 +88,41 @@ class Axis:
         """How many tiles cover the results."""
         return -(-self.target // self.short.results)
 
-    def reads(self, tile: int) -> tuple[slice, Array]:
-        """The inputs of a tile that are no padding, and the matrix that transforms them."""
-        first = tile * self.short.results - self.offset
-        start = min(max(first, 0), self.source)
-        stop = max(min(first + self.short.span, self.source), start)
-        return slice(start, stop), self.short.inputs[:, start - first : stop - first].copy()
+    def reads(self, tiles: range) -> Iterator[Run]:
+        """What transforms the inputs: rows are those that are no padding."""
 
-    def writes(self, tile: int) -> tuple[slice, Array]:
-        """The results of a tile, and the matrix that makes them of the products."""
-        start = tile * self.short.results
-        stop = min(start + self.short.results, self.target)
-        return slice(start, stop), self.short.outputs[: stop - start].copy()
+        def rows(tile: int) -> tuple[int, int, int]:
+            first = tile * self.short.results - self.offset
+            start = min(max(first, 0), self.source)
+            return start, max(min(first + self.short.span, self.source) - start, 0), start - first
+
+        for first, last, (start, count, skipped) in self._alike(tiles, rows):
+            matrix = self.short.inputs[:, skipped : skipped + count].copy()
+            yield Run(first, last, start, count, self.short.results, matrix)
+
+    def writes(self, tiles: range) -> Iterator[Run]:
+        """What makes the results: rows are those of the results."""
+        m = self.short.results
+
+        def rows(tile: int) -> tuple[int, int, int]:
+            return tile * m, min(m, self.target - tile * m), 0
+
+        for first, last, (start, count, _) in self._alike(tiles, rows):
+            yield Run(first, last, start, count, m, self.short.outputs[:count].copy())
+
+    def _alike(self, tiles: range, rows: Any) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
+        """Neighbours that take the same matrix."""
+        for _, same in itertools.groupby(tiles, lambda tile: rows(tile)[1:]):
+            some = list(same)
+            yield some[0], some[-1] + 1, rows(some[0])
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A convolution of `channels` to `filters`; the third axis of each side is `line` and
-    `result` long. A plane is a volume whose second axis has one position."""
+    """A convolution of `channels` to `filters`, or its gradient, by its `kind`: "forward", "data"
+    or "weights". The third axis of each side is `line` and `result` long; a plane is a volume whose
+    second axis has one position. Of so many `threads` each transforms `most` tiles of the first
+    axis at a time, or less."""
 
     samples: int
     channels: int
@@ -82,6 +132,9 @@ class Shape:
     line: int
     result: int
     taps: int
+    kind: str
+    threads: int
+    most: int
 
     @property
     def flat(self) -> bool:
@@ -89,39 +142,73 @@ class Shape:
         return self.inner.short.products == 1
 
     @property
-    def slices(self) -> int:
+    def units(self) -> int:
         """Tiles along the first axis, over all samples."""
         return self.samples * self.outer.tiles
 
     @property
+    def share(self) -> int:
+        """How many of them the busiest thread has."""
+        return -(-self.units // self.threads)
+
+    @property
     def group(self) -> int:
-        """How many of them are transformed at a time."""
-        sides = self.inner.source * self.line * self.channels
-        sides += self.inner.target * self.result * self.filters
-        each = 4 * self.outer.short.products * sides
-        groups = -(-self.slices // max(GROUP // each, 1))
-        return -(-self.slices // groups)
+        """How many of them a thread transforms at a time."""
+        return -(-self.share // -(-self.share // self.most))
+
+    @property
+    def held(self) -> int:
+        """Bytes of transformed data that a thread holds of a tile of the first axis."""
+        near = self.inner.source * self.line * self.channels
+        far = self.inner.target * self.result * self.filters
+        places = self.outer.short.products
+        if self.kind == "weights":
+            return 4 * places * (near + far)
+        return 4 * (places + 1) * max(near, far)  # products take the place of data
+
+    @property
+    def weights(self) -> int:
+        """How many transformed weights there are."""
+        places = self.outer.short.products * self.inner.short.products
+        return places * self.channels * self.filters * self.taps
 
     @property
     def cost(self) -> float:
-        """The estimated time, in products of a convolution; for each of its three directions."""
+        """The estimated time of the busiest thread, in products of a convolution."""
         outer, inner, tiles = self.outer.short, self.inner.short, self.inner.tiles
-        places = outer.products * inner.products
-        made = places * tiles * self.result * self.channels * self.filters * self.taps
-        turned = self.line * self.channels * outer.products * (
-            outer.span * self.inner.source + inner.products * inner.span * tiles
-        ) + self.result * self.filters * outer.products * (
-            outer.results * self.inner.target + inner.products * inner.results * tiles
+        places, rounds = outer.products * inner.products, -(-self.share // self.group)
+        lines = tiles * self.result * self.channels * self.filters * self.taps
+        near, far = self.line * self.channels, self.result * self.filters
+        outside = near * self.inner.source * _turn(outer.products, outer.span)
+        outside += far * self.inner.target * _turn(outer.products, outer.results)
+        inside = near * _turn(inner.products, inner.span)
+        inside += far * _turn(inner.products, inner.results)
+        weights = self.weights
+        if not self.flat:
+            made = (MADE - READ) * rounds
+        elif self.kind == "weights":  # each thread has sums of its own
+            made = SUMMED
+        else:
+            made = MADE if weights < FEW else MADE / self.threads
+        away = PLANE_AWAY if self.flat else AWAY
+        away = 1 + (away - 1) * min(max(self.group * self.held / CACHE - 1, 0), 1)
+        return (
+            START * (2 if self.kind == "weights" else 1)
+            + rounds * (places * (self.group * LINE * lines + CALL) + READ * weights)
+            + self.share * away * outside
+            + (0 if self.flat else self.share * outer.products * tiles * inside)
+            + made * weights
         )
-        groups = 1 if self.flat else -(-self.slices // self.group)
-        weights = places * self.channels * self.filters * self.taps * groups
-        slow = WIDE if self.flat else SLOW
-        return self.slices * (made + slow * turned) + SPREAD * weights
+
+
+def _turn(rows: int, columns: int) -> float:
+    """The estimated time of a transform's matrix, for each column that it meets."""
+    return TURNED * rows * columns + MOVED * (rows + columns)
 
 
 def shape(
     samples: int, channels: int, filters: int, source: Sequence[int], target: Sequence[int],
-    windows: Windows, kind: str,
+    windows: Windows, kind: str, threads: int,
 ) -> Shape:  # fmt: skip
     """The cheapest tiles for a convolution, "forward", or its gradient by the "data" or by the
     "weights"; `Refused` where the direct convolution is cheaper."""
@@ -141,12 +228,14 @@ def shape(
         for i, sizes in enumerate((RESULTS, (1,) if flat else RESULTS))
     )
     choices = [
-        Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2])
+        Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2],
+              kind, threads, most)
         for first, second in itertools.product(outer, inner)
-    ]
+        for most in MOST
+    ]  # fmt: skip
+    choices = [c for c in choices if c.most == 1 or c.group * c.held <= GROUP]
     best = min(choices, key=lambda choice: choice.cost)
     direct = samples * math.prod(target) * channels * filters * math.prod(windows.kernel)
-    plane = PLANE_WEIGHTS_GAIN if kind == "weights" else PLANE_GAIN
-    if best.cost > (plane if flat else GAIN) * direct:
+    if best.cost > GAIN * DIRECT[kind] * direct / threads:
         raise Refused("a convolution that is faster as it is")
     return best

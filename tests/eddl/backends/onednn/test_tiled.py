@@ -1,5 +1,9 @@
 """Convolutions with fewer products, against the array backend's sums of products."""
 
+import itertools
+import time
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,8 +32,7 @@ def test_short_convolutions_are_as_exact_as_sums_of_products(results, taps):
 
 
 def small_parts(monkeypatch, group=1):
-    for gain in ("GAIN", "PLANE_GAIN", "PLANE_WEIGHTS_GAIN"):
-        monkeypatch.setattr(tiles, gain, np.inf)
+    monkeypatch.setattr(tiles, "GAIN", np.inf)
     monkeypatch.setattr(tiles, "GROUP", group)
 
 
@@ -58,13 +61,23 @@ def test_planes_and_volumes_of_any_geometry(draw):
     assert sum(name.startswith("tiles") for name in kernels) == 3
 
 
-@pytest.mark.parametrize(("sizes", "count"), [((1, 32, 16, 16, 16), 3), ((4, 64, 32, 32), 2)])
-def test_large_kernels_take_fewer_products_by_themselves(sizes, count):
+@pytest.mark.parametrize(
+    ("sizes", "filters", "kernel"),
+    [
+        ((1, 32, 32, 32, 32), 32, 5),
+        ((1, 64, 16, 16, 16), 64, 3),
+        ((4, 64, 32, 32), 64, 5),
+        ((4, 64, 64, 64), 64, 3),
+        ((8, 128, 28, 28), 128, 3),
+    ],
+)
+def test_convolutions_take_fewer_products_by_themselves(sizes, filters, kernel):
     rank = len(sizes) - 2
-    inputs, arrays = data(sizes, (32, sizes[1], *[5] * rank))
-    y = apply("Conv", *inputs, pads=(2,) * 2 * rank)
-    kernels = check(inputs, with_gradients(y, inputs), arrays)
-    assert sum(name.startswith("tiles") for name in kernels) == count
+    inputs, arrays = data(sizes, (filters, sizes[1], *[kernel] * rank))
+    outputs = with_gradients(apply("Conv", *inputs, pads=(kernel // 2,) * 2 * rank), inputs)
+    program = compiled(inputs, outputs, arrays, OneDnnBackend(2, ONEDNN.library))
+    names = [call.offer.kernel for call in program.plan.calls]
+    assert sum(name.startswith("tiles") for name in names) == 3
 
 
 @pytest.mark.parametrize(
@@ -94,17 +107,83 @@ def names_of(sizes, kernel, attributes):
     return check(inputs, with_gradients(y, inputs), arrays)
 
 
-def test_bits_depend_neither_on_the_run_nor_on_the_threads(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("sizes", [(2, 16, 11, 9, 7), (3, 16, 23, 19)])
+def test_bits_do_not_depend_on_when_threads_run(monkeypatch, sizes, threads):
     small_parts(monkeypatch, 1 << 18)
-    inputs, arrays = data((2, 16, 11, 9, 7), (32, 16, 3, 5, 3))
-    outputs = with_gradients(apply("Conv", *inputs, pads=(1, 2, 1) * 2), inputs)
+    kernel = (3, 5, 3)[: len(sizes) - 2]
+    inputs, arrays = data(sizes, (32, 16, *kernel))
+    outputs = with_gradients(apply("Conv", *inputs, pads=tuple(k // 2 for k in kernel) * 2), inputs)
+    backend = OneDnnBackend(threads, ONEDNN.library)
+    turn, given = itertools.count(), type(backend.threads).run
+
+    def late(self, tasks):
+        """Every other time, the first tasks end last."""
+        waits = [0.003 if (next(turn) // 3 + i) % 2 else 0 for i in range(len(tasks))]
+        given(self, [partial(slowly, task, wait) for task, wait in zip(tasks, waits, strict=True)])
+
+    def slowly(task, wait):
+        time.sleep(wait)
+        task()
+
+    monkeypatch.setattr(type(backend.threads), "run", late)
     found = []
-    for threads in (1, 2, 3):
-        program = compiled(inputs, outputs, arrays, OneDnnBackend(threads, ONEDNN.library))
-        found += [program.run(arrays), program.run(arrays)]
+    for _ in range(2):
+        program = compiled(inputs, outputs, arrays, backend)
+        found += [program.run(arrays) for _ in range(3)]
     for other in found[1:]:
         for first, second in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "filters", "kernel"),
+    [
+        ((4, 32, 48, 48), 32, (3, 3)),
+        ((2, 128, 16, 16), 64, (3, 3)),
+        ((2, 32, 24, 20), 32, (5, 5)),
+        ((1, 32, 24, 24, 16), 32, (3, 3, 3)),
+    ],
+)
+@pytest.mark.parametrize("results", tiles.RESULTS)
+def test_errors_are_not_above_those_of_the_direct_convolution(
+    monkeypatch, sizes, filters, kernel, results
+):
+    inputs, arrays = data(sizes, (filters, sizes[1], *kernel))
+    outputs = with_gradients(apply("Conv", *inputs, pads=tuple(k // 2 for k in kernel) * 2), inputs)
+    monkeypatch.setattr(tiles, "RESULTS", (results,))
+    found = []
+    for gain in (-1, np.inf):
+        monkeypatch.setattr(tiles, "GAIN", gain)
+        program = compiled(inputs, outputs, arrays, ONEDNN)
+        found.append(program.run(arrays))
+    ratios = [
+        np.std(tiled - true) / np.std(direct - true)
+        for direct, tiled, true in zip(*found, exactly(*arrays), strict=True)
+    ]
+    # The direct gradient by the weights sums all positions in turn, and loses digits by them.
+    positions = sizes[0] * np.prod(sizes[2:])
+    assert max(ratios[:2]) < 1.05
+    assert ratios[2] < (1.05 if positions >= 8192 else 1.6)
+
+
+def exactly(x, w):
+    """A convolution that keeps sizes and its gradients, as `with_gradients` makes them."""
+    x, w = x.astype(float), w.astype(float)
+    space, kernel = x.shape[2:], w.shape[2:]
+    padded = np.pad(x, [(0, 0), (0, 0), *[(k // 2, k // 2) for k in kernel]])
+    y = np.zeros((len(x), len(w), *space))
+    dy = np.random.default_rng(0).standard_normal(y.shape).astype("float32").astype(float)
+    dx, dw = np.zeros_like(padded), np.zeros_like(w)
+    for tap in np.ndindex(*kernel):
+        seen = (..., *(slice(t, t + size) for t, size in zip(tap, space, strict=True)))
+        at = w[(..., *tap)]
+        y += np.moveaxis(np.tensordot(padded[seen], at, (1, 1)), -1, 1)
+        dx[seen] += np.moveaxis(np.tensordot(dy, at, (1, 0)), -1, 1)
+        sums = (0, *range(2, y.ndim))
+        dw[(..., *tap)] = np.tensordot(dy, padded[seen], (sums, sums))
+    inside = tuple(slice(k // 2, k // 2 + size) for k, size in zip(kernel, space, strict=True))
+    return y, dx[(..., *inside)], dw
 
 
 @pytest.mark.parametrize("last", ["Relu", "PRelu"])

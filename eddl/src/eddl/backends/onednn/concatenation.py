@@ -34,6 +34,9 @@ from eddl.compiler.protocol import (
 from eddl.graph import Node
 from eddl.ops.arrangement import slice_ranges
 
+NEAR = 16
+"""Nodes up to which a cut waits for an addition behind it; beyond, the whole would wait with it."""
+
 
 @kernel("Concat")
 def concat(backend: OneDnnBackend, node: Node) -> Offer:
@@ -130,6 +133,8 @@ def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
         made, follower = nodes[0].outputs[0], nodes[1]
         values = [value for value in follower.inputs if value is not None]
         if any(value.type != made.type for value in values) or values.count(made) > 1:
+            return None
+        if follower.order - nodes[0].order > NEAR:
             return None
         try:
             return cut(backend, *nodes)

@@ -1,0 +1,408 @@
+"""Convolutions of volumes and planes with fewer products.
+
+A kernel of 5 x 5 x 5 takes 125 products a result and pair of channels. Here tiles of the first two
+spatial axes are transformed (`winograd`), oneDNN convolves along the third axis alone, once for
+each place of the transformed tiles (`lines`), and the products are transformed back: 18 products a
+result, or 7 for a kernel of 3 x 3 x 3. Of planes only the first axis is transformed: 4.5 products
+instead of 9 for a kernel of 3 x 3. The gradient by the data is the same with the weights turned
+round; the one by the weights transforms the data and the results' gradients.
+
+Each thread has tiles of its own and transforms a group of them at a time, in memory that stays in
+its cache where the tiles are small enough; no thread waits for another before the end. `tiles`
+estimates whether what is saved pays for the transforms, which are matrix products with all else in
+their columns, made by NumPy. The order of all sums is fixed by the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from eddl.backends.array.threads import in_turn
+from eddl.backends.array.unfolding import Workspace
+from eddl.backends.onednn.backend import OneDnnBackend
+from eddl.backends.onednn.library import Library
+from eddl.backends.onednn.lines import Line
+from eddl.backends.onednn.tiles import FEW, Run, Shape, shape
+from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
+from eddl.ops.windows import Windows
+
+Array = np.ndarray[Any, Any]
+
+BLOCK = 1 << 12
+"""Columns of a matrix product that stay in the cache."""
+
+APART = 80
+"""Numbers between the places of a transform: at distances that are powers of two, they would
+compete for the same lines of the cache."""
+
+
+def offer(
+    backend: OneDnnBackend, windows: Windows, samples: int, kind: str, source: Sequence[int],
+    target: Sequence[int], weights: Sequence[int], followers: Sequence[str] = (),
+) -> Offer:  # fmt: skip
+    """The offer of a kernel of a `kind`: "forward", "data" or "weights".
+
+    `source` and `target` are the spatial sizes of what is read and made (for "weights": of the data
+    and the results' gradient); `weights` the sizes of the weights. Inputs are data and weights, or
+    data and gradient, and then what the `followers` take that are done in the same pass: "Bias",
+    "Add" and "PRelu" something each, "Relu" nothing.
+    """
+    channels, filters = weights[:2] if kind == "data" else weights[1::-1]
+    if len(source) == 2:  # a volume whose second axis has one position
+        source, target = (source[0], 1, source[1]), (target[0], 1, target[1])
+        weights = (*weights[:3], 1, weights[3])
+        windows = _raised(windows)
+    count = backend.threads.count
+    found = shape(samples, channels, filters, source, target, windows, kind, count)
+    work = _Work(backend, found, Line(backend, found, windows, weights))
+    space = Workspace()
+    _Memory(space, work)
+    if kind == "weights":
+        bind = work.bind_gradient
+        arrangement = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (PLAIN,))
+    else:
+        bind = partial(work.bind, followers=followers)
+        given = [
+            {"Bias": None, "Add": CHANNELS_LAST, "PRelu": PLAIN}[f]
+            for f in followers
+            if f != "Relu"
+        ]
+        arrangement = Arrangement((CHANNELS_LAST, PLAIN, *given), (CHANNELS_LAST,))
+    return Offer(f"tiles {work.line.name}", bind, workspace=space.used,
+                 arrangements=(arrangement,))  # fmt: skip
+
+
+def _raised(windows: Windows) -> Windows:
+    """Windows over planes as windows over volumes."""
+
+    def between(pair: Sequence[Any], middle: int) -> tuple[Any, ...]:
+        return pair[0], middle, pair[1]
+
+    return Windows(
+        between(windows.kernel, 1), between(windows.strides, 1), between(windows.dilations, 1),
+        between(windows.before, 0), between(windows.after, 0), between(windows.output, 1),
+    )  # fmt: skip
+
+
+@dataclass
+class _Own:
+    """What one thread needs: its tiles transformed along the first axis and, of one place of it,
+    along the second; transformed weights of that place; and, for gradients, sums of all places."""
+
+    near: Any
+    far: Any
+    inner_near: Any
+    inner_far: Any
+    kernels: Any
+    sums: Any
+    part: Any
+    scratch: Any
+
+
+class _Memory:
+    """Scratch memory: the weights of all taps, those of all places or their gradients, and what
+    each thread has for itself."""
+
+    def __init__(self, space: Workspace, work: _Work) -> None:
+        s, size = work.shape, work.line.size
+        grad = s.kind == "weights"
+        outer, inner = s.outer.short, s.inner.short
+        take = partial(space.take, dtype=np.float32)
+
+        def apart(places: int, *sizes: int, slots: Any = None) -> Any:
+            cells = math.prod(sizes)
+            if slots is None:
+                slots = take((places, cells + APART))
+            return None if slots is None else slots[:, :cells].reshape(places, *sizes)
+
+        def sides() -> tuple[Any, Any]:
+            near = s.group, s.inner.source, s.line * s.channels
+            far = s.group, s.inner.target, s.result * s.filters
+            places = outer.products
+            if grad:
+                return apart(places, *near), apart(places, *far)
+            # The products of a place lie where the data of the place before were.
+            slots = take((places + 1, max(math.prod(near), math.prod(far)) + APART))
+            if slots is None:
+                return None, None
+            return apart(places, *near, slots=slots[1:]), apart(places, *far, slots=slots[:-1])
+
+        self.taps = take((outer.taps * inner.taps, size))
+        self.places: Any = take((outer.products, 1, size)) if s.flat and not grad else None
+        threads = len(work.parts)
+        sums: Any = take((threads, outer.products, inner.taps * size)) if grad else None
+        self.sums = sums
+        tiles = 0 if s.flat else s.group * s.inner.tiles
+        self.own = [
+            _Own(
+                *sides(),
+                apart(inner.products, tiles, s.line * s.channels),
+                apart(inner.products, tiles, s.result * s.filters),
+                take((0 if s.flat else inner.products, size)),
+                None if sums is None else sums[thread],
+                take((inner.taps * size if grad else 0,)),
+                space.take((work.line.scratch,), np.uint8),
+            )
+            for thread in range(threads)
+        ]
+
+
+class _Work:
+    """The calls of one convolution."""
+
+    def __init__(self, backend: OneDnnBackend, shape: Shape, line: Line) -> None:
+        self.backend = backend
+        self.shape = shape
+        self.line = line
+        step = (
+            -1 if shape.kind == "data" else 1
+        )  # the gradient by the data meets the weights in reverse
+        self.outer, self.inner = (
+            axis.short.weights[:, ::step].copy() for axis in (shape.outer, shape.inner)
+        )
+        self.parts = backend.threads.split(shape.units)
+
+    def bind(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any,
+        *, followers: Sequence[str],
+    ) -> Thunk:  # fmt: skip
+        """The forward convolution, or the gradient by the data."""
+        m = _Memory(Workspace(workspace), self)
+        s = self.shape
+        x, y = _lines(inputs[0]), _lines(outputs[0])
+        others = iter(inputs[2:])
+        given = {f: next(others) for f in followers if f != "Relu"}
+        addend = _lines(given["Add"]) if "Add" in given else None
+        slopes = given["PRelu"].reshape(-1) if "PRelu" in given else None
+        end = _End(y, s.filters, given.get("Bias"), addend, slopes, "Relu" in followers)
+        rounds = [self._weights(self.line.pack(inputs[1], m.taps))]
+        if s.flat:
+            rounds.append(self._weights(_blocks(self.outer, m.taps, m.places[:, 0])))
+        places = np.einsum("pi,qj->pqij", self.outer, self.inner)
+        places = np.ascontiguousarray(places.reshape(*places.shape[:2], -1))
+        tasks = []
+        for (first, last), own in zip(self.parts, m.own, strict=True):
+            middle: list[Thunk] = []
+            if s.flat:
+                ends = (side[:, :, 0] for side in (own.near, own.far))
+                middle += self.line.bind(next(ends), m.places[:, 0], next(ends), own.scratch)
+            else:
+                lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
+                for p, matrix in enumerate(places):
+                    middle += _products(matrix, m.taps, own.kernels)
+                    middle += self._tiles(own.near[p], own.inner_near)
+                    middle += lines
+                    middle += self._untiled(own.inner_far, own.far[p])
+            calls: list[Thunk] = []
+            for units in self._groups(first, last):
+                calls += self._spread(units, x, own.near)
+                calls += _rest(units, own.near)
+                calls += middle
+                calls += self._gather(units, own.far, end)
+            tasks.append(in_turn(calls))
+        rounds.append(self._alone(tasks))
+        return in_turn(rounds)
+
+    def bind_gradient(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+        """The gradient by the weights."""
+        m = _Memory(Workspace(workspace), self)
+        s = self.shape
+        x, dy = _lines(inputs[0]), _lines(inputs[1])
+        inner = np.ascontiguousarray(self.inner.T)
+        tasks = []
+        for (first, last), own in zip(self.parts, m.own, strict=True):
+            begin: list[Thunk] = []  # what the first group does, and what the others do
+            more: list[Thunk] = []
+            if s.flat:
+                near, far = (side[:, :, 0] for side in (own.near, own.far))
+                begin += self.line.bind(near, own.sums, far, own.scratch)
+                parts = np.broadcast_to(own.part, own.sums.shape)
+                later = self.line.bind(near, parts, far, own.scratch)
+                for total, call in zip(own.sums, later, strict=True):
+                    more += [call, partial(np.add, total, own.part, out=total)]
+            else:
+                lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
+                for p, total in enumerate(own.sums):
+                    shared = [
+                        *self._tiles(own.near[p], own.inner_near),
+                        *self._tiles(own.far[p], own.inner_far, gradient=True),
+                        *lines,
+                    ]
+                    goals = [a.reshape(len(inner), -1) for a in (total, own.part)]
+                    begin += [*shared, *_products(inner, own.kernels, goals[0])]
+                    more += [*shared, *_products(inner, own.kernels, goals[1]),
+                             partial(np.add, total, own.part, out=total)]  # fmt: skip
+            calls: list[Thunk] = []
+            for units in self._groups(first, last):
+                calls += self._spread(units, x, own.near)
+                calls += self._spread(units, dy, own.far, gradient=True)
+                calls += _rest(units, own.near, own.far)
+                calls += more if units.start > first else begin
+            tasks.append(in_turn(calls))
+        rounds = [self._alone(tasks)]
+        gathered = np.tile(self.outer.T, len(tasks))  # of all threads' sums
+        sums = m.sums.reshape(gathered.shape[1], -1)
+        made = m.taps.reshape(len(gathered), -1)
+        rounds.append(self._weights(_blocks(gathered, sums, made)))
+        rounds.append(self._weights(self.line.pack(outputs[0], m.taps, out=True)))
+        return in_turn(rounds)
+
+    def _weights(self, calls: Sequence[Thunk]) -> Thunk:
+        """What is done to weights before or after all else: by all threads, if they are many."""
+        return self._alone([in_turn(calls)] if self.shape.weights < FEW else calls)
+
+    def _alone(self, tasks: Sequence[Thunk]) -> Thunk:
+        """Calls in parallel, each of which runs oneDNN on one thread."""
+        library, team = self.backend.library, self.backend.threads
+        return team.share([partial(_run_alone, library, task) for task in tasks])
+
+    def _groups(self, first: int, last: int) -> Iterator[range]:
+        """Tiles of the first axis that a thread transforms at a time, of all samples in turn."""
+        for start in range(first, last, self.shape.group):
+            yield range(start, min(start + self.shape.group, last))
+
+    def _samples(self, units: range) -> Iterator[tuple[int, range, int]]:
+        """Samples, their tiles, and the place of the first of these in the group."""
+        tiles = self.shape.outer.tiles
+        start = units.start
+        while start < units.stop:
+            sample = start // tiles
+            stop = min((sample + 1) * tiles, units.stop)
+            yield sample, range(start - sample * tiles, stop - sample * tiles), start - units.start
+            start = stop
+
+    def _spread(
+        self, units: range, x: Array, target: Array, *, gradient: bool = False
+    ) -> Iterator[Thunk]:
+        """Transform along the first axis."""
+        axis = self.shape.outer
+        goals = target.reshape(*target.shape[:2], -1).swapaxes(0, 1)
+        for sample, tiles, place in self._samples(units):
+            source = x[sample].reshape(len(x[sample]), -1)
+            for run in axis.writes(tiles) if gradient else axis.reads(tiles):
+                goal = goals[place + run.first - tiles.start : place + run.last - tiles.start]
+                matrix = run.matrix.T.copy() if gradient else run.matrix
+                yield from _products(matrix, _stack(source, run), goal)
+
+    def _tiles(self, source: Array, target: Array, *, gradient: bool = False) -> Iterator[Thunk]:
+        """Transform along the second axis."""
+        axis, tiles = self.shape.inner, range(self.shape.inner.tiles)
+        goals = target.reshape(len(target), len(source), len(tiles), -1)
+        for run in axis.writes(tiles) if gradient else axis.reads(tiles):
+            matrix = run.matrix.T.copy() if gradient else run.matrix
+            goal = goals[:, :, run.first : run.last].transpose(1, 2, 0, 3)
+            yield from _products(matrix, _stack(source, run), goal)
+
+    def _untiled(self, source: Array, target: Array) -> Iterator[Thunk]:
+        """Transform back along the second axis."""
+        axis, tiles = self.shape.inner, range(self.shape.inner.tiles)
+        products = source.reshape(len(source), len(target), len(tiles), -1)
+        for run in axis.writes(tiles):
+            made = products[:, :, run.first : run.last].transpose(1, 2, 0, 3)
+            yield from _products(run.matrix, made, _stack(target, run))
+
+    def _gather(self, units: range, source: Array, end: _End) -> Iterator[Thunk]:
+        """Transform back along the first axis, and what follows in the same pass."""
+        axis, result = self.shape.outer, end.result
+        products = source.reshape(*source.shape[:2], -1).swapaxes(0, 1)
+        for sample, tiles, place in self._samples(units):
+            goal = result[sample].reshape(len(result[sample]), -1)
+            for run in axis.writes(tiles):
+                some = products[place + run.first - tiles.start : place + run.last - tiles.start]
+                yield from _products(run.matrix, some, _stack(goal, run))
+                first, step = run.start, run.step
+                for tile in range(place + run.first - tiles.start, place + run.last - tiles.start):
+                    yield from end.follow(sample, slice(first, first + run.rows), source[:, tile])
+                    first += step
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where results go, and what is done to them on the way."""
+
+    result: Array
+    filters: int
+    bias: Array | None
+    addend: Array | None
+    slopes: Array | None
+    relu: bool
+
+    def follow(self, sample: int, rows: slice, spare: Array) -> Iterator[Thunk]:
+        """What follows for rows of a sample; `spare` is memory of as many rows or more."""
+        part = self.result[sample, rows].reshape(rows.stop - rows.start, -1, self.filters)
+        if self.bias is not None:
+            yield partial(np.add, part, self.bias, out=part)
+        if self.addend is not None:
+            yield partial(np.add, part, self.addend[sample, rows].reshape(part.shape), out=part)
+        if self.slopes is not None:
+            spare = spare[: len(part)].reshape(part.shape)
+            yield partial(np.minimum, part, np.float32(0), out=spare)
+            yield partial(np.multiply, spare, self.slopes, out=spare)
+            yield partial(np.maximum, part, np.float32(0), out=part)
+            yield partial(np.add, part, spare, out=part)
+        if self.relu:
+            yield partial(np.maximum, part, np.float32(0), out=part)
+
+
+def _run_alone(library: Library, task: Thunk) -> None:
+    with library.alone():
+        task()
+
+
+def _rest(units: range, *sides: Array) -> list[Thunk]:
+    """The last group may be smaller: the rest of its places counts as nothing."""
+    return [partial(s[:, len(units) :].fill, 0) for s in sides if len(units) < s.shape[1]]
+
+
+def _lines(x: Array) -> Array:
+    """A volume with its third axis and its channels in one: [N, Z, Y, X C]; a plane's Y is 1."""
+    last = np.moveaxis(x, 1, -1)
+    if last.ndim == 4:
+        last = last[:, :, None]
+    if not last.flags.c_contiguous:
+        last = np.ascontiguousarray(last)  # the caller's own array may lie in any way
+    return last.reshape(*last.shape[:3], -1)
+
+
+def _stack(x: Array, run: Run) -> Array:
+    """The rows of each tile, x [..., rows, columns] -> [..., tiles, rows, columns]; nothing is
+    copied, and tiles may overlap."""
+    *before, rows, columns = x.strides
+    return as_strided(
+        x[..., run.start :, :],
+        (*x.shape[:-2], run.last - run.first, run.rows, x.shape[-1]),
+        (*before, run.step * rows, rows, columns),
+    )
+
+
+def _products(matrix: Array, source: Array, target: Array) -> Iterator[Thunk]:
+    """target = matrix source, for stacks [..., rows, columns]: as few calls as will do, each of
+    which meets one block of columns after the other."""
+    columns = source.shape[-1]
+    step = -(-columns // -(-columns // BLOCK))
+    whole = columns // step
+    parts = [(0, whole * step, whole)]
+    if whole * step < columns:
+        parts.append((whole * step, columns, 1))
+    for first, last, blocks in parts:
+        sizes = blocks, (last - first) // blocks
+        ends = (
+            np.moveaxis(a[..., first:last].reshape(*a.shape[:-1], *sizes), -2, -3)
+            for a in (source, target)
+        )
+        yield partial(np.matmul, matrix, next(ends), out=next(ends))
+
+
+def _blocks(matrix: Array, source: Array, target: Array) -> list[Thunk]:
+    """target = matrix source, a block of columns a call."""
+    return [
+        partial(np.matmul, matrix, source[:, i : i + BLOCK], out=target[:, i : i + BLOCK])
+        for i in range(0, source.shape[1], BLOCK)
+    ]

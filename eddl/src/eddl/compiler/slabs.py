@@ -1,0 +1,90 @@
+"""Memory that programs take turns in, and what one leaves there for another.
+
+The transient values of all programs of a model lie in the same slabs, one program's at a time. A
+program may leave values at the start of the first slab, each at a place of its own, for another to
+read: gradients for the update. They take no memory before they are made nor after they are read. If
+a third program runs in between, they are put aside until they are asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from eddl.compiler.protocol import Backend
+from eddl.errors import StateError
+from eddl.graph import Type, Value
+
+
+class Handover:
+    """Values that one program leaves for another within the first `nbytes` bytes of the slabs.
+
+    `places` gives the offset of each: outputs of the program that makes them, which do not return
+    them, and leaves of the one that reads them, which are states without memory of their own.
+    """
+
+    def __init__(self, places: dict[Value, int], nbytes: int) -> None:
+        self.places = places
+        self.nbytes = nbytes
+        self.aside: Any = None
+        self.waits = False
+        """Whether they were left and not yet read."""
+
+
+class Slabs:
+    """Transient memory that the programs of one model share; it grows to the largest need."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.memory: list[Any] = []
+        self.sizes: list[int] = []
+        self.version = 0
+        self.lock = threading.RLock()
+        """Held by the program that runs: the others would write to the same memory."""
+        self._here: Handover | None = None
+
+    def reserve(self, sizes: Sequence[int]) -> None:
+        """Make room for slabs of these sizes; memory that is too small is replaced."""
+        for index, size in enumerate(sizes):
+            if index == len(self.sizes):
+                self.memory.append(None)
+                self.sizes.append(0)
+            if self.sizes[index] < size:
+                if index == 0:
+                    self.put_aside()
+                self.memory[index] = None  # freed before its successor is allocated
+                self.memory[index] = self.backend.allocate(size)
+                self.sizes[index] = size
+                self.version += 1
+
+    def put_aside(self) -> None:
+        """Keep what was left for another program, as the slabs are about to be written."""
+        left, self._here = self._here, None
+        if left is not None:
+            left.aside = self._bytes(self.backend.allocate(left.nbytes), left.nbytes)
+            self.backend.copy(self._bytes(self.memory[0], left.nbytes), left.aside)
+
+    def leave(self, left: Handover) -> None:
+        """Say that a program left these values."""
+        self._here, left.aside, left.waits = left, None, True
+
+    def take(self, left: Handover) -> None:
+        """Have these values in their places, for a program that is about to read them."""
+        if self._here is left:
+            return
+        if left.aside is None:
+            raise StateError("this program reads what another one leaves, which has not run before")
+        self.put_aside()
+        self.backend.copy(left.aside, self._bytes(self.memory[0], left.nbytes))
+        self.leave(left)
+
+    def forget(self, left: Handover) -> None:
+        """Nobody will read these values, or not again."""
+        with self.lock:
+            left.aside, left.waits = None, False
+            if self._here is left:
+                self._here = None
+
+    def _bytes(self, memory: Any, count: int) -> Any:
+        return self.backend.view(memory, 0, Type("uint8", (count,)))
