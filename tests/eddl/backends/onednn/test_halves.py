@@ -292,6 +292,21 @@ def test_weights_are_rounded_on_the_way_to_the_kernels_layout():
     assert all(program.plan.layout(c.outputs[0]).detail for c in casts)
 
 
+@computed
+def test_slopes_and_sums_with_the_input_take_half_the_memory():
+    """As V-Net has them: nothing is cast to float32 and back between the convolutions."""
+    inputs, arrays = data((1, 1, 40, 40), (32, 1, 3, 3), (32, 1, 1), (32, 32, 3, 3))
+    x, first, slope, weight = inputs
+    same = {"pads": (1, 1, 1, 1)}
+    y = apply("Concat", *[x] * 32, axis=1) + apply("Conv", x, first, **same)
+    for _ in range(4):
+        y = apply("PRelu", apply("Conv", apply("PRelu", y, slope), weight, **same), slope)
+    outputs = flow(y, inputs[1:])
+    half, full = (compiled(inputs, outputs, arrays, ONEDNN, precision=kind).plan.transient
+                  for kind in ("bfloat16", "float32"))  # fmt: skip
+    assert half < 0.65 * full
+
+
 SHAPE = (1, 32, 32)
 IMAGES = np.random.default_rng(3).standard_normal((4, *SHAPE)).astype("float32")
 TARGETS = (IMAGES[:, 0] > 0.3).astype("int64")
