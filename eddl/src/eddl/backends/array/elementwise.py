@@ -40,6 +40,9 @@ _NAMES = {"abs": "absolute", "acos": "arccos", "acosh": "arccosh", "asin": "arcs
           "modulo": "remainder", "round": "rint", "shift_left": "left_shift",
           "shift_right": "right_shift", "truncated_modulo": "fmod"}  # fmt: skip
 
+TINY = 1 << 10
+"""Elements for which a temporary costs less than doing without."""
+
 FEWEST = 1 << 19
 """Elements times steps of a formula below which another thread costs more than it saves."""
 
@@ -334,9 +337,11 @@ def _call(
     if function in ("copy", "widen"):
         return xp.copyto, (out, operands[0], "unsafe")
     if function == "where" and _or_zero(operands, out):
-        return _keep, (xp, operands[0], operands[1], out)
+        # Many times faster than masked copies: bit patterns as integers.
+        condition, x, _ = operands
+        return xp.multiply, (_pattern(x, out), condition, _pattern(out, out))
     if function == "where":
-        return _where, (xp, *operands, out)
+        return _choice(xp, operands, out)
     if function == "truncated":
         return _truncated, (xp, *operands, out)
     if function == "erf":
@@ -344,38 +349,58 @@ def _call(
     ufunc = getattr(xp, function)
     if out.dtype.kind == "b":
         return ufunc, (*operands, out)
-    return _cast_call(ufunc, operands, out)
+    return _cast_call(xp, ufunc, operands, out)
 
 
 def _cast_call(
-    ufunc: Any, operands: Sequence[Any], out: Array
+    xp: Any, ufunc: Any, operands: Sequence[Any], out: Array
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    types = {x.dtype for x in operands if isinstance(x, np.ndarray)}
+    if types == {out.dtype} and out.dtype.kind == "f" and ufunc not in (xp.maximum, xp.minimum):
+        return ufunc, (*operands, out)  # those two want the output by its name
+
     def run(*arguments: Any) -> None:
         ufunc(*arguments[:-1], out=arguments[-1], casting="unsafe")  # Pow takes the base's type
 
     return run, (*operands, out)
 
 
-def _where(xp: Any, condition: Array, x: Any, y: Any, out: Array) -> None:
+def _choice(
+    xp: Any, operands: Sequence[Any], out: Array
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """`out = condition ? x : y`, where `out` may be the memory of x or of y."""
-    if out.size == 1:
-        xp.copyto(out, xp.where(condition, x, y))
-        return
+    condition, x, y = operands
+    if out.size < TINY:
+        return _chosen, (xp, condition, x, y, out)
     over_y = isinstance(y, np.ndarray) and y.shape == out.shape and _same_memory(y, out)
     patterns = [_pattern(value, out) for value in (x, y)]
     if condition.shape == out.shape and all(pattern is not None for pattern in patterns):
-        # Many times faster than masked copies: y, and what x differs from it in where it is chosen.
-        chosen = xp.logical_not(condition) if over_y else condition
-        first, second = reversed(patterns) if over_y else patterns
-        target = _pattern(out, out)
-        xp.bitwise_xor(first, second, out=target)
-        xp.multiply(target, chosen, out=target)
-        xp.bitwise_xor(target, second, out=target)
-        return
+        ordered = reversed(patterns) if over_y else patterns
+        return _mixed, (xp, condition, *ordered, _pattern(out, out), over_y)
     if isinstance(x, np.ndarray) and x.shape == out.shape and _same_memory(x, out):
-        xp.copyto(out, y, where=xp.logical_not(condition))
-        return
-    if not over_y:
+        return _masked, (xp, condition, y, out)
+    return _both, (xp, condition, x, None if over_y else y, out)
+
+
+def _chosen(xp: Any, condition: Array, x: Any, y: Any, out: Array) -> None:
+    xp.copyto(out, xp.where(condition, x, y), "unsafe")
+
+
+def _mixed(xp: Any, condition: Array, first: Any, second: Any, target: Array, turned: bool) -> None:
+    """Many times faster than masked copies: the second one, and what the first differs from it in
+    where that is chosen."""
+    chosen = xp.logical_not(condition) if turned else condition
+    xp.bitwise_xor(first, second, out=target)
+    xp.multiply(target, chosen, out=target)
+    xp.bitwise_xor(target, second, out=target)
+
+
+def _masked(xp: Any, condition: Array, y: Any, out: Array) -> None:
+    xp.copyto(out, y, where=xp.logical_not(condition))
+
+
+def _both(xp: Any, condition: Array, x: Any, y: Any, out: Array) -> None:
+    if y is not None:
         xp.copyto(out, y)
     xp.copyto(out, x, where=condition)
 
@@ -400,12 +425,6 @@ def _or_zero(operands: Sequence[Any], out: Array) -> bool:
         and isinstance(y, int)
         and y == 0
     )
-
-
-def _keep(xp: Any, condition: Array, x: Array, out: Array) -> None:
-    """`out = condition ? x : 0`, many times faster than masked copies: bit patterns as integers."""
-    bits = f"u{out.dtype.itemsize}"
-    xp.multiply(x.view(bits), condition, out=out.view(bits))
 
 
 def _same_memory(a: Array, b: Array) -> bool:

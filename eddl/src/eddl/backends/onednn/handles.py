@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from ctypes import byref, c_char_p, c_int, c_int64, c_void_p
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,17 @@ class Handle:
 class Descriptor(Handle):
     """How a tensor lies in memory. Descriptors of equal content are equal."""
 
-    __slots__ = ("dims",)
+    __slots__ = ("dims", "strides")
 
-    def __init__(self, library: Library, pointer: c_void_p, dims: Sequence[int]) -> None:
+    def __init__(
+        self,
+        library: Library,
+        pointer: c_void_p,
+        dims: Sequence[int],
+        strides: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(library, pointer, "memory_desc_destroy")
-        self.dims = tuple(dims)
+        self.dims, self.strides = tuple(dims), strides
 
     @property
     def nbytes(self) -> int:
@@ -92,7 +98,7 @@ def describe(
     else:
         pointer = library.make("memory_desc_create_with_strides", count, longs(dims), kind,
                                longs(strides))  # fmt: skip
-    return Descriptor(library, pointer, dims)
+    return Descriptor(library, pointer, dims, strides)
 
 
 def row_major(dims: Sequence[int]) -> list[int]:
@@ -253,22 +259,23 @@ class Kernel:
 class Execution:
     """A primitive with its arguments: calling it runs the kernel."""
 
-    __slots__ = ("_arguments", "_arrays", "_count", "_memories", "_primitive", "_run", "_stream")
+    __slots__ = ("_dnnl", "_kept", "_run")
 
     def __init__(self, primitive: Handle, memories: Mapping[int, Handle], *arrays: Any) -> None:
-        self._primitive = primitive
-        self._memories = memories
-        self._arrays = arrays
-        self._count = len(memories)
-        self._arguments = (Argument * self._count)(
+        library = primitive.library
+        arguments = (Argument * len(memories))(
             *(Argument(number, handle._as_parameter_) for number, handle in memories.items())
         )
-        self._run = primitive.library.execute
-        self._stream = primitive.library.stream
+        self._dnnl = library.dnnl
+        self._kept = primitive, memories, arrays, arguments  # as long as their addresses are
+        self._run = partial(
+            library.execute, primitive._as_parameter_.value, library.stream.value, len(memories),
+            ctypes.addressof(arguments),
+        )  # fmt: skip
 
     def __call__(self) -> None:
         """Run it."""
-        if self._run(self._primitive, self._stream, self._count, self._arguments):
+        if self._run():
             raise Refused("oneDNN: a kernel failed while it ran")
 
 
@@ -279,7 +286,7 @@ class Alone(Execution):
 
     def __call__(self) -> None:
         """Run it."""
-        dnnl = self._primitive.library.dnnl
+        dnnl = self._dnnl
         count = dnnl.omp_get_max_threads()
         dnnl.omp_set_num_threads(1)
         try:
