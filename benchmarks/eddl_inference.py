@@ -12,21 +12,19 @@ A run replaces those rows of `eddl_inference.json` that it measured, and writes
 """
 
 import os
-import platform
 import tempfile
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from measure import THREADS, Action, Benchmark, Peer, Row, cell, header, not_run, table
 from networks import NETWORKS, Network
+from peers import torch_peers, twin, versions
 
 PASSIVE = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
 """Whether threads that wait sleep at once: then onnxruntime's must do so, too."""
 
 RUNTIMES = ("onnxruntime", "openvino")
-TORCH = ("torch", "twins")
 AIMS = {"onnxruntime": (0.9, 1.3), "openvino": (1.2, None)}
 """The ratio to be reached on half of the networks, and the one to be kept on all."""
 
@@ -79,12 +77,8 @@ def openvino(network: Network, model: Any) -> Action:
 def torch(last: bool, compiled: bool, network: Network, model: Any) -> Action:
     import torch
 
-    torch.set_num_threads(THREADS)
-    layout = torch.contiguous_format
-    if last:
-        layout = {2: torch.channels_last, 3: torch.channels_last_3d}[network.space]
-    twin = network.twin(model).eval().to(memory_format=layout)
-    run = torch.compile(twin) if compiled else twin
+    made, run, layout = twin(last, compiled, network, model)
+    made.eval()
     data = torch.from_numpy(network.batch()[0]).to(memory_format=layout)
 
     def predict() -> Any:
@@ -92,21 +86,6 @@ def torch(last: bool, compiled: bool, network: Network, model: Any) -> Action:
             return run(data).numpy()
 
     return predict
-
-
-def no_channels(network: Network) -> str:
-    return "" if network.space else "its values have no channels axis"
-
-
-def versions() -> Row:
-    import eddl
-
-    return {
-        "eddl": version("eddl"),
-        "eddl runs on": eddl.devices.describe().split(" (")[0],
-        **{name: version(name) for name in (*RUNTIMES, "torch")},
-        "python": platform.python_version(),
-    }
 
 
 def report(rows: list[Row], machine: Row) -> str:
@@ -177,13 +156,10 @@ BENCHMARK = Benchmark(
         "eddl": Peer(ours),
         "onnxruntime": Peer(onnxruntime, imports=("onnxruntime", "onnx")),
         "openvino": Peer(openvino, imports=("openvino", "onnx")),
-        "torch eager": Peer(partial(torch, False, False), imports=TORCH),
-        "torch channels last": Peer(partial(torch, True, False), no_channels, TORCH),
-        "torch compiled": Peer(partial(torch, False, True), imports=TORCH),
-        "torch compiled channels last": Peer(partial(torch, True, True), no_channels, TORCH),
+        **torch_peers(torch, "torch "),
     },
     ours=("eddl",),
-    versions=versions,
+    versions=partial(versions, *RUNTIMES),
     report=report,
     networks=tuple(NETWORKS),
 )

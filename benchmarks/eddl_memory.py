@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from eddl_training import no_channels, theirs, versions
+from eddl_training import theirs
 from measure import Action, Benchmark, Peer, Row, cell, header, not_run, table
 from networks import BATCHES, NETWORKS, Network
+from peers import torch_peers, versions
 
 MODES = {"eddl": "fast", "eddl low": "low"}
-TORCH = ("torch", "twins")
 AIMS = (("eddl", "eager", 0.75), ("eddl", "channels last", 0.85), ("eddl low", "eager", 0.45))
 """Ratios of growth that are aimed at; of the last, 0.50 is the floor."""
 SLOWER = 1.35
@@ -87,7 +87,7 @@ def report(rows: Sequence[Row], machine: Row) -> str:
             "made to the peak of the third step, each in processes of its own; PyTorch in eager "
             "mode, contiguous and channels last, with fused Adam. Beyond what was planned is what "
             f"else grew but code (aim: within {NEAR[0]:.0%} or {NEAR[1] >> 20} MiB, else in bold). "
-            "`low` is `memory=\"low\"`; its time is a ratio to ours with `memory=\"fast\"`, in turn "
+            "`low` is `memory=\"low\"`; its time is a ratio to that of `memory=\"fast\"`, in turn "
             "in one process. Aims: "
             f"{aims}; low's time {SLOWER}.",
             table(head, lines),
@@ -115,8 +115,7 @@ if __name__ == "__main__":
         __file__,
         {
             **{name: Peer(partial(ours, mode), imports=("eddl",)) for name, mode in MODES.items()},
-            "eager": Peer(partial(theirs, False, False), imports=TORCH),
-            "channels last": Peer(partial(theirs, True, False), no_channels, TORCH),
+            **torch_peers(theirs, forms=("eager", "channels last")),
         },
         ours=("eddl",),
         versions=versions,

@@ -11,17 +11,15 @@ A run replaces those rows of `eddl_training.json` that it measured, and writes `
 """
 
 import itertools
-import platform
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
-from measure import THREADS, Action, Benchmark, Peer, Row, cell, header, not_run, table
+from measure import Action, Benchmark, Peer, Row, cell, header, not_run, table
 from networks import BATCHES, NETWORKS, Network
+from peers import FORMS, torch_peers, twin, versions
 
 OURS = ("eddl", "eddl array")
-TORCH = ("torch", "twins")
-PEERS = ("eager", "channels last", "compiled", "compiled channels last")
+PEERS = tuple(FORMS)
 
 UNETS, VOLUMES, OTHERS = ("unet32", "unet16"), ("unet3d", "vnet"), ("resnet18", "resnet50",
          "densenet121", "lstm", "mlp")  # fmt: skip
@@ -52,13 +50,8 @@ def ours(device: str, network: Network, model: Any) -> Action:
 def theirs(last: bool, compiled: bool, network: Network, model: Any) -> Action:
     import torch
 
-    torch.set_num_threads(THREADS)
-    layout = torch.contiguous_format
-    if last:
-        layout = {2: torch.channels_last, 3: torch.channels_last_3d}[network.space]
-    twin = network.twin(model).to(memory_format=layout)
-    run = torch.compile(twin) if compiled else twin
-    optimizer = torch.optim.Adam(twin.parameters(), lr=1e-3, fused=True)
+    made, run, layout = twin(last, compiled, network, model)
+    optimizer = torch.optim.Adam(made.parameters(), lr=1e-3, fused=True)
     data, labels = map(torch.from_numpy, network.batch())
     data = data.to(memory_format=layout)
 
@@ -70,21 +63,6 @@ def theirs(last: bool, compiled: bool, network: Network, model: Any) -> Action:
         return loss.detach()
 
     return step
-
-
-def no_channels(network: Network) -> str:
-    return "" if network.space else "its values have no channels axis"
-
-
-def versions() -> Row:
-    import eddl
-
-    return {
-        "eddl": version("eddl"),
-        "eddl runs on": eddl.devices.describe().split(" (")[0],
-        "torch": version("torch"),
-        "python": platform.python_version(),
-    }
 
 
 def report(rows: list[Row], machine: Row) -> str:
@@ -147,10 +125,7 @@ BENCHMARK = Benchmark(
     {
         "eddl": Peer(partial(ours, "cpu")),
         "eddl array": Peer(partial(ours, "cpu:array")),
-        "eager": Peer(partial(theirs, False, False), imports=TORCH),
-        "channels last": Peer(partial(theirs, True, False), no_channels, TORCH),
-        "compiled": Peer(partial(theirs, False, True), imports=TORCH),
-        "compiled channels last": Peer(partial(theirs, True, True), no_channels, TORCH),
+        **torch_peers(theirs),
     },
     ours=OURS,
     versions=versions,

@@ -208,17 +208,17 @@ def test_rotation_around_a_place() -> None:
 def test_tables_are_looked_up_alike_by_each_library(
     dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ecvl.augment import curves
+    from ecvl.augment import lookup
 
     rng = np.random.default_rng(0)
     limits = np.iinfo(dtype)
     array = rng.integers(limits.min, limits.max, (40, 30, 3), endpoint=True).astype(dtype)
     table = rng.integers(limits.min, limits.max, limits.max - limits.min + 1).astype(dtype)
     expected = table[array.view(f"u{array.dtype.itemsize}")]
-    assert np.array_equal(curves.looked_up(array, table), expected)
-    monkeypatch.setattr(curves, "_translate", lambda: None)
-    assert np.array_equal(curves.looked_up(array, table), expected)
-    assert np.array_equal(curves.looked_up(array[::2, ::-1], table), expected[::2, ::-1])
+    assert np.array_equal(lookup.looked_up(array, table), expected)
+    monkeypatch.setattr(lookup, "_translate", lambda: None)
+    assert np.array_equal(lookup.looked_up(array, table), expected)
+    assert np.array_equal(lookup.looked_up(array[::2, ::-1], table), expected[::2, ::-1])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,6 +1,5 @@
 """Voxels on a new grid, against scipy.ndimage and brute force."""
 
-from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from ecvl import GeometryError, Image, ParameterError, resample
 from ecvl.grids import Grid
-from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, copied, in_type, pull, smoothed
+from ecvl.process.dtypes import in_type
+from ecvl.process.pull import GAUSSIAN_REACH, checked_fill, pull, smoothed
 
 
 def _scipy(array: Any, matrix: Any, shape: Any, order: int, fill: float) -> Any:
@@ -174,18 +174,3 @@ def test_nearest_takes_a_negative_fill_beyond_opencvs_sizes() -> None:
     matrix[0, 3] = 0.4 + 5
     result = pull(image, image.grid, matrix, -9.0, interpolation="nearest").array
     assert result[0, -6:].tolist() == [1, -9, -9, -9, -9, -9]
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "float16", "float32", "int64"])
-@pytest.mark.parametrize("channels", [(), (1,), (3,), (5,)])
-def test_copies_are_numpys(dtype: str, channels: tuple[int, ...]) -> None:
-    array = np.random.default_rng(0).integers(0, 100, (17, 23, 29, *channels)).astype(dtype)
-    behind = tuple(range(3, array.ndim))
-    for order in permutations(range(3)):
-        turned = array.transpose(*order, *behind)
-        for steps in product((1, -1), repeat=3):
-            view = turned[tuple(slice(None, None, step) for step in steps)]
-            for part in (view, view[3:-2, 1:20, 2:], view[:, 4:5], view[7]):
-                made = copied(part)
-                assert made.flags.c_contiguous and made.dtype == part.dtype
-                assert np.array_equal(made, part) and not np.shares_memory(made, array)

@@ -11,7 +11,8 @@ import pytest
 
 from eddl import devices
 from eddl.backends.array import ArrayBackend, recurrent, spans
-from eddl.backends.array.cells import CELLS, Recurrence
+from eddl.backends.array.cells import CELLS
+from eddl.backends.array.recurrence import Recurrence
 from eddl.compiler import Slabs, compile_graph
 from eddl.errors import EddlError
 from eddl.graph import Constant, Graph, Input, Type

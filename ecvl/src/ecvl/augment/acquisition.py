@@ -19,8 +19,9 @@ from ecvl.augment.randoms import Source
 from ecvl.augment.spatial import around_centre, checked_axes, require_axes
 from ecvl.errors import ParameterError
 from ecvl.image import Image
+from ecvl.process.dtypes import in_type, working_type
 from ecvl.process.planes import in_planes
-from ecvl.process.pull import in_type, pull, working_type
+from ecvl.process.pull import pull
 
 Array = NDArray[Any]
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ecvl.augment.intensity import Amounts, Intensity
 from ecvl.errors import ParameterError
 from ecvl.image import Image
+from ecvl.process.dtypes import in_type, working_type
 from ecvl.process.planes import in_planes
-from ecvl.process.pull import GAUSSIAN_REACH, gaussian_kernel, in_type, working_type
+from ecvl.process.pull import GAUSSIAN_REACH, gaussian_kernel
 
 Array = NDArray[Any]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ecvl.augment.intensity import Amounts, Intensity, shape_drawn
 from ecvl.augment.randoms import BLOCK, Source, blocks
 from ecvl.image import Image
+from ecvl.process.dtypes import number_in_type
 from ecvl.process.planes import MOST_CHANNELS
-from ecvl.process.pull import number_in_type
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecvl.augment.curves import curved
 from ecvl.augment.intensity import Amounts, Floats, Intensity, channel_places
+from ecvl.augment.lookup import curved
 from ecvl.image import Image
-from ecvl.process.pull import in_type, working_type
+from ecvl.process.dtypes import in_type, working_type
 
 HISTOGRAM_BINS = 4096
 LUMINANCE = (0.299, 0.587, 0.114)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ecvl.augment.intensity import Amounts, Intensity, shape_drawn
 from ecvl.augment.randoms import Source, blocks
 from ecvl.image import Image
-from ecvl.process.pull import in_type, working_type
+from ecvl.process.dtypes import in_type, working_type
 
 # Beyond this many different values of noise, drawing real numbers is quicker.
 MOST_LEVELS = 1 << 13

@@ -11,7 +11,9 @@ Held by `tests/ecvl/test_isolation.py`.
 """
 
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +29,8 @@ from ecvl.errors import FileError, FormatError, one_line
 
 MEMORY = 2 << 30
 SECONDS = 60.0
+# What a child ends with that has used up its seconds of the processor, where there are any.
+_OUT_OF_TIME = -signal.SIGXCPU if hasattr(signal, "SIGXCPU") else None
 # The only code that a child runs: name to module and function, `(content, **params) -> array|JSON`.
 TASKS = {
     "deep": "ecvl.io.deep:decode",
@@ -85,7 +89,8 @@ class Worker:
                     child.kill()
                 code = child.wait()
                 self.close()
-                why = "took too long" if not late.is_alive() else f"stopped with status {code}"
+                late_or_limited = not late.is_alive() or code == _OUT_OF_TIME
+                why = "took too long" if late_or_limited else f"stopped with status {code}"
                 raise FormatError(
                     f"the decoder of {name!r} {why}; the file is damaged or made to do harm"
                 ) from None
@@ -169,6 +174,22 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
+def limit_seconds(more: float) -> None:
+    """Let this process use the processor for so many further seconds, rounded up, and not longer.
+
+    Example:
+        >>> limit_seconds.__name__
+        'limit_seconds'
+    """
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        limit = math.ceil(used.ru_utime + used.ru_stime + more)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
+
+
 def _send(stream: IO[bytes] | None, head: dict[str, Any], body: Any) -> None:
     assert stream is not None
     text = json.dumps(head).encode()
@@ -208,6 +229,10 @@ def _crash(content: bytes, how: str) -> NDArray[Any]:
         os.abort()
     if how == "sleep":
         threading.Event().wait(60)
+    if how == "spin":
+        limit_seconds(0)
+        while True:
+            pass
     if how == "grow":
         return np.ones(1 << 40, np.uint8)
     if how == "print":

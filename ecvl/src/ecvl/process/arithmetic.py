@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
-from ecvl.process.pull import in_type
+from ecvl.process.dtypes import in_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import is_real
 from ecvl.sample import require_one_grid

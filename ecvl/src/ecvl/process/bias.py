@@ -9,11 +9,18 @@ import numpy as np
 
 from ecvl.errors import GeometryError, ParameterError, one_line
 from ecvl.image import Image, require_kind
-from ecvl.process.pull import in_type
-from ecvl.process.registration import one_thread
+from ecvl.process.dtypes import in_type
 from ecvl.process.registry import processing
 from ecvl.process.thresholds import threshold
-from ecvl.process.volumes import Volume, from_sitk, mask_of, require_straight, stacked, to_sitk
+from ecvl.process.volumes import (
+    Volume,
+    from_sitk,
+    mask_of,
+    one_thread,
+    require_straight,
+    stacked,
+    to_sitk,
+)
 
 # The fit's B-splines need this many voxels along an axis after shrinking.
 LEAST_SIZE = 8

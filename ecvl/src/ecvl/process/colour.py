@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ecvl.errors import GeometryError, KindError, ParameterError
 from ecvl.image import Image, require_kind
-from ecvl.process.pull import in_type
+from ecvl.process.dtypes import in_type
 from ecvl.process.registry import processing
 
 CHANNELS = {"RGB": 3, "BGR": 3, "RGBA": 4, "grey": 1, "YCbCr": 3,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
-from ecvl.process.pull import in_type, working_type
+from ecvl.process.dtypes import in_type, working_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import (
     Volume,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
-from ecvl.process.pull import working_type
+from ecvl.process.dtypes import working_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import Volume, each_volume, require_straight, separated
 

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from ecvl.errors import ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.derivatives import derived
-from ecvl.process.pull import in_type, smoothed, working_type
+from ecvl.process.dtypes import in_type, working_type
+from ecvl.process.pull import smoothed
 from ecvl.process.registry import processing
 from ecvl.process.volumes import (
     Unit,
@@ -209,14 +210,18 @@ def anisotropic(
             if method == "curvature"
             else sitk.GradientAnisotropicDiffusionImageFilter()
         )
-        dimensions = picture.GetDimension()
-        stable = min(picture.GetSpacing()) / 2 ** (dimensions + 1)
+        # In units of the least spacing all is the same, and ITK, which warns of time steps as if
+        # that were 1, keeps quiet.
+        least = min(picture.GetSpacing())
+        picture.SetSpacing([size / least for size in picture.GetSpacing()])
+        most = 0.5 ** (picture.GetDimension() + 1)
+        stable = least * most
         if time_step is not None and not 0 < time_step <= stable * (1 + 1e-6):
             raise ParameterError(
                 f"expected a time_step above 0 and at most {stable:.6g}, beyond which diffusion "
                 f"is not stable, received {time_step!r}"
             )
-        task.SetTimeStep(stable if time_step is None else float(time_step))
+        task.SetTimeStep(most if time_step is None else min(most, float(time_step) / least))
         task.SetConductanceParameter(float(conductance))
         task.SetNumberOfIterations(iterations)
         return from_sitk(task.Execute(picture))

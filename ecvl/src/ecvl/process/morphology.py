@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
+from ecvl.process.dtypes import in_type
 from ecvl.process.elements import Element, Shape, own_element, structuring_element
-from ecvl.process.pull import in_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import (
     Unit,

@@ -11,9 +11,7 @@ Held by `tests/ecvl/process/test_pull.py` against scipy.ndimage and by the contr
 """
 
 import math
-from collections.abc import Callable
 from functools import cache
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +21,9 @@ from ecvl.affines import Affine
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import SAME, Grid, Recount, recount_of
 from ecvl.image import Image
+from ecvl.process.copying import copied
+from ecvl.process.dtypes import in_type, number_in_type, working_type
 from ecvl.process.fields import Field, Map
-from ecvl.process.planes import MOST_CHANNELS
 from ecvl.process.volumes import separated, stacked
 from ecvl.process.warping import stays_in_plane, warped_planes, warped_volume
 
@@ -34,10 +33,6 @@ Interpolation = Literal["nearest", "linear", "cubic"]
 PREFILTER_STEP = 1.5
 GAUSSIAN_REACH = 4
 LEAST_FOR_CUBIC = 4
-# Below this many values NumPy's own copying is as quick as any.
-QUICK_SIZE = 1 << 12
-WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}
-TAKEN = "BbHhifd"
 WHOLE = slice(None)
 # A whole body at half a millimetre has 2e9 voxels; more is a wrong number in a file.
 MOST_VOXELS = 1 << 32
@@ -187,55 +182,6 @@ def checked_interpolation(interpolation: Any, image: Image) -> Interpolation:
     return interpolation or "linear"
 
 
-def in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return real values in a data type; integers are rounded and saturate.
-
-    Example:
-        >>> import numpy as np
-        >>> in_type(np.array([-3.0, 1.5, 300.0]), np.dtype(np.uint8))
-        array([  0,   2, 255], dtype=uint8)
-    """
-    if values.dtype == dtype:
-        return values
-    if dtype.kind == "f":
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    # The largest float below a 64-bit limit, for the limit itself rounds up and would overflow.
-    high = float(limits.max)
-    if high > limits.max:
-        high = float(np.nextafter(high, 0))
-    rounded = np.asarray(np.rint(values))
-    np.clip(rounded, float(limits.min), high, out=rounded)
-    if rounded.size and np.isnan(rounded.max()):
-        rounded = np.nan_to_num(rounded)
-    return rounded.astype(dtype)
-
-
-def number_in_type(value: float, dtype: np.dtype[Any]) -> Any:
-    """Return what `in_type` makes of one number, quickly.
-
-    Example:
-        >>> import numpy as np
-        >>> number_in_type(300.2, np.dtype(np.uint8))
-        np.uint8(255)
-    """
-    if dtype.kind == "f":
-        return dtype.type(value)
-    limits = np.iinfo(dtype)
-    return dtype.type(round(max(min(value, limits.max), limits.min)))
-
-
-def working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Return the float type that arithmetic on a data type is done in.
-
-    Example:
-        >>> import numpy as np
-        >>> working_type(np.dtype(np.int16)) is np.float32
-        True
-    """
-    return np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
-
-
 def smoothed(volume: NDArray[Any], sigmas: tuple[float, float, float]) -> NDArray[Any]:
     """Return a float volume after a Gaussian along each axis; borders repeat their last voxel.
 
@@ -310,66 +256,6 @@ def _order(axes: str, recount: Recount) -> list[int]:
 def _places(axes: str) -> list[tuple[int, int]]:
     """Return, for x, y and z as far as they are there, the number and the place among axes."""
     return [(number, axes.index(letter)) for number, letter in enumerate("xyz") if letter in axes]
-
-
-def copied(view: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy in C order; quicker than NumPy's where the last axis runs backwards or across.
-
-    Example:
-        >>> import numpy as np
-        >>> copied(np.arange(3)[::-1])
-        array([2, 1, 0])
-    """
-    shape, steps, pixel = view.shape, view.strides, view.itemsize
-    axis = len(shape) - 1
-    if axis and steps[axis] == pixel and shape[axis] <= MOST_CHANNELS:
-        pixel *= shape[axis]
-        axis -= 1
-    step = steps[axis]
-    if step == pixel or view.size < QUICK_SIZE:
-        return view.copy(order="C")
-    if step == -pixel:
-        return _turned_round(view, axis)
-    if pixel in steps[:axis] and 1 not in shape[: axis + 1]:
-        return _transposed(view, steps.index(pixel), axis)
-    return view.copy(order="C")
-
-
-def _turned_round(view: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Copy where an axis, behind which there are channels only, runs backwards."""
-    flip = _flip()
-    # OpenCV drops a last axis of one channel, and takes rows from the first to the last only.
-    if axis == 1 and view.dtype.char in TAKEN and view.shape[-1] > 1:
-        if view.strides[0] > 0:
-            return flip(view[:, ::-1], 1)
-        return flip(view[::-1, ::-1], -1)
-    forward = view[..., ::-1] if axis == view.ndim - 1 else view[..., ::-1, :]
-    turned = flip(_words(forward).reshape(-1, *view.shape[axis:]), 1)
-    return turned.view(view.dtype).reshape(view.shape)
-
-
-@cache
-def _flip() -> Callable[..., NDArray[Any]]:
-    """Return OpenCV's, kept: to import it again takes as long as a small picture."""
-    import cv2
-
-    return cv2.flip
-
-
-def _transposed(view: NDArray[Any], inner: int, axis: int) -> NDArray[Any]:
-    """Copy where the pixels of one axis are neighbours in memory and another comes last."""
-    import cv2
-
-    result = np.empty(view.shape, view.dtype)
-    source, target = (np.moveaxis(_words(array), inner, axis - 1) for array in (view, result))
-    for index in product(*map(range, source.shape[: axis - 1])):
-        cv2.transpose(source[index].swapaxes(0, 1), dst=target[index])
-    return result
-
-
-def _words(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as of a type that OpenCV takes; only bits are moved."""
-    return array if array.dtype.char in TAKEN else array.view(WORDS[array.itemsize])
 
 
 def _interpolated(

@@ -5,9 +5,6 @@ search runs on one thread. Held by `tests/ecvl/process/test_registration.py` aga
 are known.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +15,7 @@ from ecvl.image import Image, require_kind
 from ecvl.process.lattice import Lattice
 from ecvl.process.registry import processing
 from ecvl.process.transform import Transform
-from ecvl.process.volumes import is_real, mask_of, require_straight
+from ecvl.process.volumes import is_real, mask_of, one_thread, require_straight
 
 Method = Literal["translation", "rigid", "similarity", "affine", "deformable", "demons"]
 Metric = Literal["mutual information", "correlation", "mean squares"]
@@ -33,7 +30,6 @@ MOST_SAMPLES = 100_000
 # Each sample of a B-spline costs a hundred times as much.
 MOST_SAMPLES_OF_A_SPLINE = 30_000
 FEWEST_SAMPLES = 2_000
-_ONE_AT_A_TIME = threading.RLock()
 
 
 @processing("image", "value", geometry="none", dtype="own", each=False, least=LEAST_TO_SMOOTH)
@@ -146,25 +142,6 @@ def register(
                 "the images could not be registered (do they overlap, and do their masks?): "
                 f"{one_line(error)[-120:]}"
             ) from None
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let SimpleITK work on one thread, so that sums are formed in one order on any machine.
-
-    Example:
-        >>> with one_thread():
-        ...     pass
-    """
-    import SimpleITK as sitk
-
-    with _ONE_AT_A_TIME:
-        before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-        try:
-            yield
-        finally:
-            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 class _Pair:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.image import Image, require_kind
 from ecvl.process.colour import convert_colour, unit_ends
-from ecvl.process.pull import in_type
+from ecvl.process.dtypes import in_type
 from ecvl.process.registry import processing
 from ecvl.process.volumes import checked_dtype, is_real, mask_of
 

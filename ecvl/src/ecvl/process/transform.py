@@ -21,15 +21,9 @@ from ecvl.affines import Affine, checked_affine
 from ecvl.errors import FormatError, GeometryError, ParameterError, one_line
 from ecvl.grids import Grid
 from ecvl.image import Image, require_kind
+from ecvl.process.dtypes import in_type, working_type
 from ecvl.process.lattice import Lattice
-from ecvl.process.pull import (
-    Fill,
-    Interpolation,
-    checked_fill,
-    checked_interpolation,
-    in_type,
-    working_type,
-)
+from ecvl.process.pull import Fill, Interpolation, checked_fill, checked_interpolation
 from ecvl.process.registry import processing
 from ecvl.process.volumes import GREATEST_EXACT, Volume, stacked
 from ecvl.sample import Sample

@@ -6,7 +6,9 @@
   grid and not in the world.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +26,7 @@ Unit = Literal["mm", "voxels"]
 GREATEST_EXACT = 1 << 53
 # A wider window is a wrong number: it would take hours.
 WIDEST = 1023
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def stacked(image: Image) -> tuple[Volume, Callable[[Volume], Volume]]:
@@ -303,3 +306,22 @@ def checked_dtype(dtype: Any, kinds: str = "iuf") -> np.dtype[Any]:
         wanted = "an integer type" if kinds == "iu" else "an integer or real type"
         raise ParameterError(f"expected {wanted} of at most 64 bits as dtype, received {dtype!r}")
     return found
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let SimpleITK work on one thread, so that sums are formed in one order on any machine.
+
+    Example:
+        >>> with one_thread():
+        ...     pass
+    """
+    import SimpleITK as sitk
+
+    with _ONE_AT_A_TIME:
+        before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        try:
+            yield
+        finally:
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.affines import Affine
+from ecvl.process.dtypes import in_type, number_in_type, working_type
 from ecvl.process.fields import Map
 from ecvl.process.planes import in_planes
 
@@ -104,8 +105,6 @@ def warped_volume(volume: Array, new: Shape, way: Map, fill: Any, nearest: bool)
     old: Shape = volume.shape
     quick = max(2 * old[1], old[2], *new) <= MOST_ROWS
     if not nearest and volume.dtype.itemsize <= 2:
-        from ecvl.process.pull import in_type
-
         wide = warped_volume(volume.astype(np.float32), new, way, fill, nearest)
         return in_type(wide, volume.dtype)
     source, back = _prepared(volume, nearest, quick)
@@ -342,8 +341,6 @@ def _prepared(array: Array, nearest: bool, quick: bool) -> tuple[Array, Any]:
         bits = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}[size]
         return array.view(bits), lambda result: result.view(dtype)
     if not quick:
-        from ecvl.process.pull import in_type
-
         return array.astype(np.float64), lambda result: in_type(result, dtype)
     if dtype in (np.int8, np.int16):
         # Turning the sign bit over is an ascending map onto the unsigned type.
@@ -352,15 +349,11 @@ def _prepared(array: Array, nearest: bool, quick: bool) -> tuple[Array, Any]:
         return turned, lambda result: (result ^ sign).view(dtype)
     if dtype in (np.uint8, np.uint16, np.float32):
         return array, lambda result: result
-    from ecvl.process.pull import in_type, working_type
-
     return array.astype(working_type(dtype)), lambda result: in_type(result, dtype)
 
 
 def _value(fill: Any, source: np.dtype[Any], dtype: np.dtype[Any], nearest: bool) -> Any:
     """Return a fill in the type that a source was prepared in."""
-    from ecvl.process.pull import number_in_type
-
     if nearest:
         return number_in_type(fill, dtype).view(source)
     if source == dtype or source.kind == "f":

@@ -1,8 +1,8 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, join, differentiate, simplify, lower, join products, turn products, fuse,
-select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a small
-function in a file of its own. This room knows operators and graphs and no backend.
+specialise, fold, split, rectify, differentiate, simplify, lower, merge products, turn products,
+fuse, select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a
+small function in a file of its own. This room knows operators and graphs and no backend.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
-from eddl.compiler.join import join
 from eddl.compiler.keep import keep_matrices
+from eddl.compiler.merge import merge_products
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, lives, plan_memory
 from eddl.compiler.precision import lower_precision
 from eddl.compiler.prepare import separate, written
-from eddl.compiler.products import join_products
 from eddl.compiler.program import Evaluation, Program, copied
 from eddl.compiler.protocol import (
     CHANNELS_LAST,
@@ -36,6 +35,7 @@ from eddl.compiler.protocol import (
     Pattern,
 )
 from eddl.compiler.recompute import Budget, recompute
+from eddl.compiler.rectify import rectify
 from eddl.compiler.schedule import schedule
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
@@ -71,14 +71,14 @@ __all__ = [
     "differentiate",
     "fold",
     "fuse",
-    "join",
-    "join_products",
     "keep_matrices",
     "lives",
     "lower",
     "lower_precision",
+    "merge_products",
     "plan_memory",
     "recompute",
+    "rectify",
     "schedule",
     "select",
     "simplify",
@@ -124,10 +124,10 @@ def compile_graph(
     if backend.accumulates:
         static = split(static)
     inlined = inlined_work(static, backend)
-    whole = join_products(simplify(differentiate(join(static))))
+    whole = merge_products(simplify(differentiate(rectify(static))))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision), backend))
-    whole = simplify(join_products(simplify(lower(whole, backend))))
+    whole = simplify(merge_products(simplify(lower(whole, backend))))
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_matrices(whole)

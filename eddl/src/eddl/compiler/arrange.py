@@ -3,12 +3,13 @@
 One walk in the order of the schedule. A call takes the arrangement that costs least: its own cost,
 the bytes of the reorders its inputs need, and those that the calls which read its results would
 need. A value is brought into another layout once, for all that want it there. Leaves and the ends
-of the graph are plain; ends are made so at once, since they stay.
+of the graph are plain; ends are made so at once, since they stay. What is cast of a leaf, for a
+kernel with a layout of its own, goes there in one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from eddl.compiler.protocol import PLAIN, Arrangement, Backend, Call, Layout
 from eddl.graph import Constant, Graph, Value
@@ -28,7 +29,7 @@ def arrange(
     ends = {end: walk.lying(end, PLAIN) for end in (*graph.outputs, *graph.updates.values())}
     updates = {state: ends[new] for state, new in graph.updates.items()}
     plain = Graph(graph.inputs, [ends[value] for value in graph.outputs], updates)
-    return plain, walk.calls, walk.layouts
+    return plain, walk.read(ends.values()), walk.layouts
 
 
 class _Walk:
@@ -70,13 +71,23 @@ class _Walk:
             return self.lying(self.lying(value, PLAIN), layout)
         copy = self._copies.get((value, layout))
         if copy is None:
-            node = make_node("Identity", value)
+            source, leaf = value, _rounded(value) if layout.detail else None
+            if leaf is None:
+                node = make_node("Identity", value)
+            else:
+                source, node = leaf, make_node("Cast", leaf, to=value.dtype)
             copy = self._copies[value, layout] = node.outputs[0]
-            offer = self.backend.reorder(value.type, have, layout)
-            self.calls.append(Call((node,), offer, (value,), (copy,)))
+            offer = self.backend.reorder(value.type, have, layout, source.dtype)
+            self.calls.append(Call((node,), offer, (source,), (copy,)))
             if layout != PLAIN:
                 self.layouts[copy] = layout
         return copy
+
+    def read(self, ends: Iterable[Value]) -> list[Call]:
+        """The calls but for casts that nobody reads any more."""
+        used = {*ends, *(v for call in self.calls for v in call.inputs if v is not None)}
+        return [call for call in self.calls
+                if call.nodes[0].op != "Cast" or not used.isdisjoint(call.outputs)]  # fmt: skip
 
     def _cost(self, call: Call, choice: Arrangement) -> float:
         cost = choice.cost
@@ -91,6 +102,14 @@ class _Walk:
                 if None not in wanted and layout not in wanted:
                     cost += value.type.nbytes
         return cost
+
+
+def _rounded(value: Value) -> Value | None:
+    """The leaf of which a value is a cast."""
+    if value.node is None or value.node.op != "Cast":
+        return None
+    (source,) = value.node.inputs
+    return None if source is None or source.node is not None else source
 
 
 def _settled_all(call: Call) -> list[Arrangement]:

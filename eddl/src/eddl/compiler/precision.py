@@ -5,8 +5,9 @@ product reads them they are rounded. An entry of the table that states `float32`
 softmax, reductions, losses), an elementwise operator whose results a half cannot hold, and every
 operator that is not known to bear it compute in float32; what normalizes a half gives a half, so
 that little is stored in float32. Operators between follow the values they read: half if one of them
-is, float32 as soon as one is that; parameters and constants have no say. The backend has the last
-word: what it does not do well in half computes in float32.
+is, float32 as soon as one is that; parameters and constants have no say, nor, in sums, inputs that
+products read and so round. The backend has the last word: what it does not do well in half computes
+in float32.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from eddl.compiler.differentiate import written_out
 from eddl.compiler.protocol import Backend
 from eddl.graph import Constant, Graph, Node, State, Value
 from eddl.ops.table import apply, copy_node, entry
@@ -23,8 +25,8 @@ from eddl.ops.table import apply, copy_node, entry
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "ConvWeightGrad", "MatMul", "Gemm"})
 """What half precision is for."""
 
-SUMS = frozenset({"ConvWeightGrad"})
-"""Products over the whole batch, whose results go on in float32."""
+SUMS = {"ConvWeightGrad": (0,), "PReluGrad": (1,)}
+"""Which results are sums over the whole batch, which go on in float32."""
 
 NORMS = frozenset(
     f"{name}{end}"
@@ -39,10 +41,14 @@ DATA = {
     "BatchNormalizationRelu": (0,),
     "BatchNormalizationGrad": (0, 4),
     "BatchNormalizationReluGrad": (0, 4),
+    **{f"{kind}Normalization": (0,) for kind in ("Instance", "Group", "Layer")},
+    **{f"{kind}NormalizationGrad": (0, 4) for kind in ("Instance", "Group", "Layer")},
     "Conv": (0, 1),
     "ConvTranspose": (0, 1),
+    "Resample": (0,),
 }
-"""The inputs that are halved of operators that take others in float32: statistics and vectors."""
+"""The inputs that are halved of operators that take others in float32: statistics, vectors and
+tables."""
 
 STEEP = frozenset({"Exp", "Log", "Pow", "Reciprocal", "Softplus", "Sinh", "Cosh", "Tan", "Acos",
                    "Acosh", "Asin", "Atanh", "Sqrt"})  # fmt: skip
@@ -56,10 +62,18 @@ MOVING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "
 CHOOSING = frozenset({"MaxPool", "MaxPoolGrad", "RandomDropout"})
 """Operators that choose elements, or scale them by a mask."""
 
+NEAR = frozenset({"SumPool", "SumPoolGrad", "Resample"})
+"""Operators that weigh the few elements near each other."""
+
+WRITTEN_OUT = frozenset({"AveragePool", "Resize", "Upsample"})
+"""Operators that consist of those, or of moves."""
+
 
 def lower_precision(graph: Graph, dtype: np.dtype[Any], backend: Backend) -> Graph:
     """Compute in `dtype` what bears it; types are static, and gradients are nodes already."""
-    wide = np.dtype(np.float32)
+    while any(node.op in WRITTEN_OUT for node in graph.nodes):
+        graph = graph.transform(_write_out)
+    wide, silent = np.dtype(np.float32), _read_by_products(graph)
     moved = set(graph.updates)  # states that a run adds to are no parameters
     rounded: dict[tuple[Value, np.dtype[Any]], Value] = {}
 
@@ -86,13 +100,14 @@ def lower_precision(graph: Graph, dtype: np.dtype[Any], backend: Backend) -> Gra
         if node.op in NORMS:
             return inputs[0] is not None and inputs[0].dtype == dtype
         operator = entry(node)
-        follows = operator.formula is not None or node.op in MOVING | CHOOSING
+        follows = operator.formula is not None or node.op in MOVING | CHOOSING | NEAR
         if operator.float32 or node.op in STEEP or not follows:
             return False
         heard = {
             value.dtype
             for value in inputs
             if value is not None
+            and not (node.op == "Add" and value in silent)
             and not isinstance(value, Constant)
             and not (isinstance(value, State) and value not in moved)
         }
@@ -114,6 +129,13 @@ def lower_precision(graph: Graph, dtype: np.dtype[Any], backend: Backend) -> Gra
         )
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+        outputs = lowered(node, inputs)
+        given = {v for v in inputs if v is not None and not isinstance(v, Constant)}
+        if node.op in MOVING and given and given <= silent:
+            silent.update(outputs)
+        return outputs
+
+    def lowered(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
         if node.op == "Cast":
             return copy_node(node, inputs)
         want = wanted(node, inputs)
@@ -121,7 +143,8 @@ def lower_precision(graph: Graph, dtype: np.dtype[Any], backend: Backend) -> Gra
             outputs = computed(node, inputs, DATA.get(node.op, range(len(inputs))))
             made = outputs[0].node
             if made is not None and backend.halves(made):
-                return [cast(outputs[0], wide)] if node.op in SUMS else outputs
+                sums = SUMS.get(node.op, ())
+                return [cast(v, wide) if i in sums else v for i, v in enumerate(outputs)]
         outputs = computed(node, inputs, ())
         if want and node.op in NORMS:
             return [cast(outputs[0], dtype), *outputs[1:]]
@@ -134,3 +157,23 @@ def lower_precision(graph: Graph, dtype: np.dtype[Any], backend: Backend) -> Gra
         [cast(made, wide) if old.dtype == wide else made for old, made in ends],
         {state: cast(made, state.dtype) for state, made in new.updates.items()},
     )
+
+
+def _write_out(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
+    outputs = copy_node(node, inputs)
+    made = outputs[0].node
+    body = written_out(made) if made is not None and node.op in WRITTEN_OUT else None
+    return outputs if body is None else body
+
+
+def _read_by_products(graph: Graph) -> set[Value]:
+    """The inputs of a graph that a product reads, perhaps moved."""
+    readers = graph.consumers()
+
+    def read(value: Value) -> bool:
+        return any(
+            node.op in PRODUCTS or (node.op in MOVING and read(node.outputs[0]))
+            for node in readers.get(value, ())
+        )
+
+    return {value for value in graph.inputs if value.dtype == np.float32 and read(value)}

@@ -141,8 +141,11 @@ class Backend(Protocol):
         """The array of a type that lies at an offset of a slab: its axes are the type's whatever
         the layout, or it is plain bytes where the layout is the backend's own."""
 
-    def reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
-        """The kernel that copies a value of a type from one layout to another."""
+    def reorder(
+        self, type: Type, source: Layout, target: Layout, given: np.dtype[Any] | None = None
+    ) -> Offer:
+        """The kernel that copies a value of a type from one layout to another; it casts what is
+        `given` in another type, where one of them is a layout of the backend's own."""
 
     def from_host(self, array: np.ndarray[Any, Any]) -> Any:
         """An array of the device with the content of a host array, shared where possible."""

@@ -360,7 +360,7 @@ def _resampled(
     values: NDArray[Any], axis: int, affine: NDArray[np.float64], positions: list[float]
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Interpolate uneven slices linearly to the median distance; the first slice stays."""
-    from ecvl.process.pull import in_type
+    from ecvl.process.dtypes import in_type
 
     places = np.array(positions)
     wanted, step = even_positions(positions)

@@ -123,7 +123,9 @@ class ArrayBackend:
         """The array of a type at an offset of a slab; here nothing lies but plain."""
         return memory[offset : offset + type.nbytes].view(type.dtype).reshape(type.sizes)
 
-    def reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+    def reorder(
+        self, type: Type, source: Layout, target: Layout, given: np.dtype[Any] | None = None
+    ) -> Offer:
         """A strided copy."""
         return Offer("copy", lambda ins, outs, _: lambda: self.xp.copyto(outs[0], ins[0]))
 

@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any
 
 from eddl.backends.array.backend import ArrayBackend, kernel
-from eddl.backends.array.cells import Buffers, Recurrence
+from eddl.backends.array.cells import Buffers
 from eddl.backends.array.products import BlasProduct, Make
+from eddl.backends.array.recurrence import Recurrence
 from eddl.backends.array.spans import Backward, Forward
 from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import Array
-from eddl.backends.array.cells import CELLS, Buffers, Cell, Recurrence
+from eddl.backends.array.cells import CELLS, Buffers, Cell
 from eddl.backends.array.products import Make, Matrix, Product
+from eddl.backends.array.recurrence import Recurrence
 from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Thunk

@@ -2,10 +2,10 @@
 
 from eddl.backends.onednn import (
     activations,
+    concatenation,
     conversion,
     convolution,
     groups,
-    joining,
     linear,
     near,
     normalization,
@@ -13,6 +13,7 @@ from eddl.backends.onednn import (
     recurrent,
     reduction,
     resampling,
+    slopes,
     softmax,
     standardization,
 )
@@ -25,11 +26,11 @@ __all__ = [
     "OneDnnBackend",
     "Refused",
     "activations",
+    "concatenation",
     "conversion",
     "convolution",
     "find",
     "groups",
-    "joining",
     "linear",
     "load",
     "near",
@@ -38,6 +39,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "slopes",
     "softmax",
     "standardization",
 ]

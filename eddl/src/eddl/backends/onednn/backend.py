@@ -26,7 +26,7 @@ from eddl.backends.onednn.handles import (
 from eddl.backends.onednn.library import DST, FLOATS, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
 from eddl.compiler.fallback import is_work
-from eddl.compiler.precision import MOVING
+from eddl.compiler.precision import MOVING, NORMS
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Layout, Offer, Pattern, Thunk
 from eddl.graph import Graph, Node, Type
 from eddl.ops.table import entry
@@ -88,7 +88,7 @@ class OneDnnBackend(ArrayBackend):
     def halves(self, node: Node) -> bool:
         """Whether a node whose data are in bfloat16 is computed well: by oneDNN, by moving
         elements, or in float32 from block to block."""
-        if entry(node).formula is not None or node.op in MOVING:
+        if node.op not in NORMS and (entry(node).formula is not None or node.op in MOVING):
             return True
         make = KERNELS.get((node.domain, node.op))
         try:
@@ -139,18 +139,20 @@ class OneDnnBackend(ArrayBackend):
         flat = memory[offset : offset + type.nbytes].view(type.dtype)
         return np.moveaxis(flat.reshape(samples, *space, channels), -1, 1)
 
-    def reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+    def reorder(
+        self, type: Type, source: Layout, target: Layout, given: np.dtype[Any] | None = None
+    ) -> Offer:
         """A copy from one layout to another, by oneDNN where it knows the type."""
         if source.name == "mask":
             return Offer("unpack", lambda ins, outs, _: _unpack(ins[0], outs[0]))
         if target.name == "mask":
             return Offer("pack", lambda ins, outs, _: _pack(ins[0], outs[0]))
         try:
-            return self._reorder(type, source, target)
+            return self._reorder(type, source, target, given or type.dtype)
         except Refused:
             return Offer("copy", lambda ins, outs, _: lambda: np.copyto(outs[0], ins[0]))
 
-    def _reorder(self, type: Type, source: Layout, target: Layout) -> Offer:
+    def _reorder(self, type: Type, source: Layout, target: Layout, given: np.dtype[Any]) -> Offer:
         mine = next((x for x in (source, target) if isinstance(x.detail, Packing)), None)
         if mine is not None:
             packing = mine.detail
@@ -160,6 +162,8 @@ class OneDnnBackend(ArrayBackend):
         else:
             ends = [self.describe(type, layout) for layout in (source, target)]
         before, after = ends
+        if given != type.dtype:
+            before = describe(self.library, before.dims, before.strides, given.name)
         made = Kernel(self.library, "reorder", before, self.library.engine, after,
                       self.library.engine, None, slow=True)  # fmt: skip
 

@@ -49,11 +49,17 @@ class Handle:
 class Descriptor(Handle):
     """How a tensor lies in memory. Descriptors of equal content are equal."""
 
-    __slots__ = ("dims",)
+    __slots__ = ("dims", "strides")
 
-    def __init__(self, library: Library, pointer: c_void_p, dims: Sequence[int]) -> None:
+    def __init__(
+        self,
+        library: Library,
+        pointer: c_void_p,
+        dims: Sequence[int],
+        strides: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(library, pointer, "memory_desc_destroy")
-        self.dims = tuple(dims)
+        self.dims, self.strides = tuple(dims), strides
 
     @property
     def nbytes(self) -> int:
@@ -92,7 +98,7 @@ def describe(
     else:
         pointer = library.make("memory_desc_create_with_strides", count, longs(dims), kind,
                                longs(strides))  # fmt: skip
-    return Descriptor(library, pointer, dims)
+    return Descriptor(library, pointer, dims, strides)
 
 
 def row_major(dims: Sequence[int]) -> list[int]:

@@ -37,18 +37,18 @@ Array = np.ndarray[Any, Any]
 
 
 class Line:
-    """The convolution of a `kind`, "forward", or its gradient by the "data" or by the "weights",
-    for so many lines as a thread transforms at a time; `size` numbers are the weights of a place.
+    """A convolution, or its gradient by the data or by the weights, for as many lines as a thread
+    transforms at a time; `size` numbers are the weights of a place.
 
     Whoever makes the calls tells oneDNN to work on one thread (`Library.alone`).
     """
 
     def __init__(
-        self, backend: OneDnnBackend, shape: Shape, windows: Windows, kind: str,
-        weights: Sequence[int],
-    ) -> None:  # fmt: skip
+        self, backend: OneDnnBackend, shape: Shape, windows: Windows, weights: Sequence[int]
+    ) -> None:
         self.library = library = backend.library
         self.weights = tuple(weights)
+        kind = shape.kind
         turned = kind == "data"
         count = shape.group * shape.inner.tiles
         near = (count, shape.channels, shape.line)

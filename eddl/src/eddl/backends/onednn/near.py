@@ -43,11 +43,11 @@ def _forward(backend: OneDnnBackend, node: Node, kind: int) -> tuple[Kernel, Des
     """The forward kernel, the data as planes, and the numbers that a kernel takes."""
     x, size = node.inputs[0], node.attributes["size"]
     assert x is not None
-    if not 3 <= x.rank <= 5 or size not in (3, 5):
-        raise Refused(f"{x.rank} axes, or {size} near channels")
+    if x.dtype != np.float32 or not 3 <= x.rank <= 5 or size not in (3, 5):
+        raise Refused(f"{x.type}, or {size} near channels")
     samples, channels, *space = x.type.sizes
     dims, library = [samples, channels, math.prod(space), 1], backend.library
-    planes = describe(library, dims, channels_last(dims), x.dtype.name)
+    planes = describe(library, dims, channels_last(dims))
     numbers = [c_int64(size), *(single(node.attributes[key]) for key in ("alpha", "beta", "bias"))]
     made = Kernel(library, "lrn_forward", library.engine, kind, c_int(LRN_ACROSS_CHANNELS), planes,
                   planes, *numbers, attributes(library))  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from ctypes import c_int
 from functools import partial
 from typing import Any
 
@@ -16,15 +17,25 @@ import numpy as np
 
 from eddl.backends.array.pooling import clipped, indices
 from eddl.backends.array.threads import in_turn
-from eddl.backends.array.unfolding import Unfolding
+from eddl.backends.array.unfolding import Unfolding, Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.elementwise import flattened
-from eddl.backends.onednn.handles import Kernel, attributes, channels_last, describe, longs
+from eddl.backends.onednn.handles import (
+    Attributes,
+    Kernel,
+    attributes,
+    channels_last,
+    describe,
+    longs,
+    single,
+)
 from eddl.backends.onednn.library import (
     DIFF_DST,
     DIFF_SRC,
     DST,
+    ELTWISE_LINEAR,
+    FORWARD_INFERENCE,
     FORWARD_TRAINING,
     POOLING_AVERAGE_ALL,
     POOLING_MAX,
@@ -171,28 +182,34 @@ def max_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(layouts,))
 
 
-def _average(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Kernel:
+def _average(
+    backend: OneDnnBackend, node: Node, large: Type, small: Type, attribute: Attributes
+) -> Kernel:
     """Averages over whole windows, paddings counted: a sum but for a factor."""
     return Kernel(
         backend.library, "pooling_forward", backend.library.engine, FORWARD_TRAINING,
         POOLING_AVERAGE_ALL, backend.describe(large), backend.describe(small),
-        *_geometry(node, large), attributes(backend.library),
+        *_geometry(node, large), attribute,
     )  # fmt: skip
+
+
+def _count(node: Node) -> list[Any]:
+    """A line through 0 whose slope is the number of a window's elements, for oneDNN."""
+    return [c_int(ELTWISE_LINEAR), single(math.prod(windows_of(node).kernel)), single(0.0)]
 
 
 @kernel("SumPool", domain="eddl")
 def sum_pool(backend: OneDnnBackend, node: Node) -> Offer:
-    """The sum of each window: its average, multiplied."""
+    """The sum of each window: its average, multiplied in the same pass."""
     x, y = node.inputs[0], node.outputs[0]
     assert x is not None
     source, target = backend.describe(x.type), backend.describe(y.type)
-    made = _average(backend, node, x.type, y.type)
-    count = np.float32(math.prod(windows_of(node).kernel))
+    library, line = backend.library, _count(node)
+    multiply = attributes(library, lambda o: library.call("post_ops_append_eltwise", o, *line))
+    made = _average(backend, node, x.type, y.type, multiply)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        result = outputs[0]
-        run = made.bind({SRC: (source, straight(inputs[0])), DST: (target, result)}, workspace)
-        return in_turn([run, partial(np.multiply, result, count, out=result)])
+        return made.bind({SRC: (source, straight(inputs[0])), DST: (target, outputs[0])}, workspace)
 
     chosen = Arrangement((CHANNELS_LAST,), (CHANNELS_LAST,))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
@@ -204,20 +221,29 @@ def sum_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
     dy, dx = node.inputs[0], node.outputs[0]
     assert dy is not None
     large, small = backend.describe(dx.type), backend.describe(dy.type)
-    hint = _average(backend, node, dx.type, dy.type)
+    library = backend.library
+    hint = _average(backend, node, dx.type, dy.type, attributes(library))
     made = Kernel(
-        backend.library, "pooling_backward", backend.library.engine, POOLING_AVERAGE_ALL, large,
-        small, *_geometry(node, dx.type), hint.description, attributes(backend.library),
+        library, "pooling_backward", library.engine, POOLING_AVERAGE_ALL, large,
+        small, *_geometry(node, dx.type), hint.description, attributes(library),
     )  # fmt: skip
-    count = np.float32(math.prod(windows_of(node).kernel))
-    start = -(-dy.type.nbytes // 64) * 64
+    kind, *numbers = _count(node)
+    multiply = Kernel(library, "eltwise_forward", library.engine, FORWARD_INFERENCE, kind, small,
+                      small, *numbers, attributes(library))  # fmt: skip
+    need = Workspace()
+
+    def plan(space: Workspace) -> tuple[Any, Any]:
+        scratch = space.take((max(made.scratch, multiply.scratch),), np.uint8)
+        return space.take((dy.type.nbytes,), np.uint8), scratch
+
+    plan(need)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        flow = inputs[0]
-        scaled = backend.view(workspace, 0, dy.type, CHANNELS_LAST)
-        spare = workspace[start:] if made.scratch else None
-        run = made.bind({DIFF_DST: (small, scaled), DIFF_SRC: (large, outputs[0])}, spare)
-        return in_turn([partial(np.multiply, flow, count, out=scaled), run])
+        scaled, scratch = plan(Workspace(workspace))
+        return in_turn([
+            multiply.bind({SRC: (small, straight(inputs[0])), DST: (small, scaled)}, scratch),
+            made.bind({DIFF_DST: (small, scaled), DIFF_SRC: (large, outputs[0])}, scratch),
+        ])  # fmt: skip
 
     chosen = Arrangement((CHANNELS_LAST,), (CHANNELS_LAST,))
-    return Offer(made.implementation, bind, workspace=start + made.scratch, arrangements=(chosen,))
+    return Offer(made.implementation, bind, workspace=need.used, arrangements=(chosen,))

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.backend import Array
-from eddl.backends.array.cells import Recurrence
 from eddl.backends.array.products import Matrix
+from eddl.backends.array.recurrence import Recurrence
 from eddl.backends.array.recurrent import backward, forward
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.elementwise import ADD, MULTIPLY, SECOND

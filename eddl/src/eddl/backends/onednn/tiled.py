@@ -29,7 +29,7 @@ from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.library import Library
 from eddl.backends.onednn.lines import Line
-from eddl.backends.onednn.tiles import Run, Shape, shape
+from eddl.backends.onednn.tiles import FEW, Run, Shape, shape
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.ops.windows import Windows
 
@@ -37,9 +37,6 @@ Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 12
 """Columns of a matrix product that stay in the cache."""
-
-FEW = 1 << 17
-"""Transformed weights that one thread alone makes sooner than it could ask others to help."""
 
 APART = 80
 """Numbers between the places of a transform: at distances that are powers of two, they would
@@ -57,17 +54,16 @@ def offer(
     data and gradient, and then what the `followers` take that are done in the same pass: "Bias",
     "Add" and "PRelu" something each, "Relu" nothing.
     """
-    turned = kind == "data"
-    channels, filters = weights[:2] if turned else weights[1::-1]
+    channels, filters = weights[:2] if kind == "data" else weights[1::-1]
     if len(source) == 2:  # a volume whose second axis has one position
         source, target = (source[0], 1, source[1]), (target[0], 1, target[1])
         weights = (*weights[:3], 1, weights[3])
         windows = _raised(windows)
     count = backend.threads.count
     found = shape(samples, channels, filters, source, target, windows, kind, count)
-    work = _Work(backend, found, Line(backend, found, windows, kind, weights), turned=turned)
+    work = _Work(backend, found, Line(backend, found, windows, weights))
     space = Workspace()
-    _Memory(space, work, grad=kind == "weights")
+    _Memory(space, work)
     if kind == "weights":
         bind = work.bind_gradient
         arrangement = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (PLAIN,))
@@ -111,17 +107,32 @@ class _Own:
 
 
 class _Memory:
-    """Scratch memory."""
+    """Scratch memory: the weights of all taps, those of all places or their gradients, and what
+    each thread has for itself."""
 
-    def __init__(self, space: Workspace, work: _Work, *, grad: bool) -> None:
+    def __init__(self, space: Workspace, work: _Work) -> None:
         s, size = work.shape, work.line.size
+        grad = s.kind == "weights"
         outer, inner = s.outer.short, s.inner.short
         take = partial(space.take, dtype=np.float32)
 
-        def apart(places: int, *sizes: int) -> Any:
+        def apart(places: int, *sizes: int, slots: Any = None) -> Any:
             cells = math.prod(sizes)
-            whole = take((places, cells + APART))
-            return None if whole is None else whole[:, :cells].reshape(places, *sizes)
+            if slots is None:
+                slots = take((places, cells + APART))
+            return None if slots is None else slots[:, :cells].reshape(places, *sizes)
+
+        def sides() -> tuple[Any, Any]:
+            near = s.group, s.inner.source, s.line * s.channels
+            far = s.group, s.inner.target, s.result * s.filters
+            places = outer.products
+            if grad:
+                return apart(places, *near), apart(places, *far)
+            # The products of a place lie where the data of the place before were.
+            slots = take((places + 1, max(math.prod(near), math.prod(far)) + APART))
+            if slots is None:
+                return None, None
+            return apart(places, *near, slots=slots[1:]), apart(places, *far, slots=slots[:-1])
 
         self.taps = take((outer.taps * inner.taps, size))
         self.places: Any = take((outer.products, 1, size)) if s.flat and not grad else None
@@ -131,8 +142,7 @@ class _Memory:
         tiles = 0 if s.flat else s.group * s.inner.tiles
         self.own = [
             _Own(
-                apart(outer.products, s.group, s.inner.source, s.line * s.channels),
-                apart(outer.products, s.group, s.inner.target, s.result * s.filters),
+                *sides(),
                 apart(inner.products, tiles, s.line * s.channels),
                 apart(inner.products, tiles, s.result * s.filters),
                 take((0 if s.flat else inner.products, size)),
@@ -147,11 +157,13 @@ class _Memory:
 class _Work:
     """The calls of one convolution."""
 
-    def __init__(self, backend: OneDnnBackend, shape: Shape, line: Line, *, turned: bool) -> None:
+    def __init__(self, backend: OneDnnBackend, shape: Shape, line: Line) -> None:
         self.backend = backend
         self.shape = shape
         self.line = line
-        step = -1 if turned else 1  # the gradient by the data meets the weights in reverse
+        step = (
+            -1 if shape.kind == "data" else 1
+        )  # the gradient by the data meets the weights in reverse
         self.outer, self.inner = (
             axis.short.weights[:, ::step].copy() for axis in (shape.outer, shape.inner)
         )
@@ -162,7 +174,7 @@ class _Work:
         *, followers: Sequence[str],
     ) -> Thunk:  # fmt: skip
         """The forward convolution, or the gradient by the data."""
-        m = _Memory(Workspace(workspace), self, grad=False)
+        m = _Memory(Workspace(workspace), self)
         s = self.shape
         x, y = _lines(inputs[0]), _lines(outputs[0])
         others = iter(inputs[2:])
@@ -184,13 +196,14 @@ class _Work:
             else:
                 lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
                 for p, matrix in enumerate(places):
-                    middle += _blocks(matrix, m.taps, own.kernels)
+                    middle += _products(matrix, m.taps, own.kernels)
                     middle += self._tiles(own.near[p], own.inner_near)
                     middle += lines
                     middle += self._untiled(own.inner_far, own.far[p])
             calls: list[Thunk] = []
             for units in self._groups(first, last):
                 calls += self._spread(units, x, own.near)
+                calls += _rest(units, own.near)
                 calls += middle
                 calls += self._gather(units, own.far, end)
             tasks.append(in_turn(calls))
@@ -199,7 +212,7 @@ class _Work:
 
     def bind_gradient(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         """The gradient by the weights."""
-        m = _Memory(Workspace(workspace), self, grad=True)
+        m = _Memory(Workspace(workspace), self)
         s = self.shape
         x, dy = _lines(inputs[0]), _lines(inputs[1])
         inner = np.ascontiguousarray(self.inner.T)
@@ -223,16 +236,14 @@ class _Work:
                         *lines,
                     ]
                     goals = [a.reshape(len(inner), -1) for a in (total, own.part)]
-                    begin += [*shared, *_blocks(inner, own.kernels, goals[0])]
-                    more += [*shared, *_blocks(inner, own.kernels, goals[1]),
+                    begin += [*shared, *_products(inner, own.kernels, goals[0])]
+                    more += [*shared, *_products(inner, own.kernels, goals[1]),
                              partial(np.add, total, own.part, out=total)]  # fmt: skip
             calls: list[Thunk] = []
             for units in self._groups(first, last):
                 calls += self._spread(units, x, own.near)
                 calls += self._spread(units, dy, own.far, gradient=True)
-                if len(units) < s.group:  # the rest counts as nothing
-                    calls += [partial(side[:, len(units) :].fill, 0)
-                              for side in (own.near, own.far)]  # fmt: skip
+                calls += _rest(units, own.near, own.far)
                 calls += more if units.start > first else begin
             tasks.append(in_turn(calls))
         rounds = [self._alone(tasks)]
@@ -245,8 +256,7 @@ class _Work:
 
     def _weights(self, calls: Sequence[Thunk]) -> Thunk:
         """What is done to weights before or after all else: by all threads, if they are many."""
-        places = self.shape.outer.short.products * self.line.size
-        return self._alone([in_turn(calls)] if places < FEW else calls)
+        return self._alone([in_turn(calls)] if self.shape.weights < FEW else calls)
 
     def _alone(self, tasks: Sequence[Thunk]) -> Thunk:
         """Calls in parallel, each of which runs oneDNN on one thread."""
@@ -346,6 +356,11 @@ def _run_alone(library: Library, task: Thunk) -> None:
         task()
 
 
+def _rest(units: range, *sides: Array) -> list[Thunk]:
+    """The last group may be smaller: the rest of its places counts as nothing."""
+    return [partial(s[:, len(units) :].fill, 0) for s in sides if len(units) < s.shape[1]]
+
+
 def _lines(x: Array) -> Array:
     """A volume with its third axis and its channels in one: [N, Z, Y, X C]; a plane's Y is 1."""
     last = np.moveaxis(x, 1, -1)
@@ -387,8 +402,7 @@ def _products(matrix: Array, source: Array, target: Array) -> Iterator[Thunk]:
 
 def _blocks(matrix: Array, source: Array, target: Array) -> list[Thunk]:
     """target = matrix source, a block of columns a call."""
-    step = BLOCK
     return [
-        partial(np.matmul, matrix, source[:, i : i + step], out=target[:, i : i + step])
-        for i in range(0, source.shape[1], step)
+        partial(np.matmul, matrix, source[:, i : i + BLOCK], out=target[:, i : i + BLOCK])
+        for i in range(0, source.shape[1], BLOCK)
     ]

@@ -22,6 +22,9 @@ FEWEST = 16
 RESULTS = (4, 6, 7, 8, 10)
 """Sizes of tiles to choose from."""
 
+MOST = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
+"""Numbers of tiles that are transformed at a time, to choose from."""
+
 CACHE = 1.8e6
 """Bytes of transformed data that stay near a core."""
 
@@ -31,20 +34,27 @@ GROUP = 1 << 23
 LINE = 1.13
 """How much longer a product takes in a convolution along one axis than in one along all."""
 
-TURNED, MOVED, AWAY = 1.3, 9.0, 2.5
+TURNED, MOVED = 1.3, 9.0
 """Products of a convolution in the time of one of a transform, and of reading or writing a number
-there; how much longer both take where the data are twice as many as stay near."""
+there."""
+
+AWAY, PLANE_AWAY = 1.7, 2.5
+"""How much longer a transform of the first axis takes where there are twice as many data as stay
+near; of planes, whose convolutions meet the same data, with what these take longer."""
 
 START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
 that a call takes."""
 
-READ, MADE, SUMMED = 14.0, 90.0, 90.0
+READ, MADE, SUMMED = 20.0, 90.0, 120.0
 """Products of a convolution in the time that a transformed weight is read in, and made in, and that
 its gradient is summed in."""
 
 DIRECT = {"forward": 1.0, "data": 1.0, "weights": 1.12}
 """The time of a product in a direct convolution."""
+
+FEW = 1 << 19
+"""Transformed weights that one thread alone makes sooner than it could ask others to help."""
 
 GAIN = 0.95
 """The share of the direct convolution's estimated time that is not to be exceeded."""
@@ -109,8 +119,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Shape:
-    """A convolution of `channels` to `filters` by so many `threads`; the third axis of each side is
-    `line` and `result` long. A plane is a volume whose second axis has one position."""
+    """A convolution of `channels` to `filters`, or its gradient, by its `kind`: "forward", "data"
+    or "weights". The third axis of each side is `line` and `result` long; a plane is a volume whose
+    second axis has one position. Of so many `threads` each transforms `most` tiles of the first
+    axis at a time, or less."""
 
     samples: int
     channels: int
@@ -123,7 +135,6 @@ class Shape:
     kind: str
     threads: int
     most: int
-    """How many tiles of the first axis a thread may transform at a time."""
 
     @property
     def flat(self) -> bool:
@@ -148,9 +159,18 @@ class Shape:
     @property
     def held(self) -> int:
         """Bytes of transformed data that a thread holds of a tile of the first axis."""
-        sides = self.inner.source * self.line * self.channels
-        sides += self.inner.target * self.result * self.filters
-        return 4 * self.outer.short.products * sides
+        near = self.inner.source * self.line * self.channels
+        far = self.inner.target * self.result * self.filters
+        places = self.outer.short.products
+        if self.kind == "weights":
+            return 4 * places * (near + far)
+        return 4 * (places + 1) * max(near, far)  # products take the place of data
+
+    @property
+    def weights(self) -> int:
+        """How many transformed weights there are."""
+        places = self.outer.short.products * self.inner.short.products
+        return places * self.channels * self.filters * self.taps
 
     @property
     def cost(self) -> float:
@@ -159,22 +179,24 @@ class Shape:
         places, rounds = outer.products * inner.products, -(-self.share // self.group)
         lines = tiles * self.result * self.channels * self.filters * self.taps
         near, far = self.line * self.channels, self.result * self.filters
-        turned = near * self.inner.source * _turn(outer.products, outer.span)
-        turned += far * self.inner.target * _turn(outer.products, outer.results)
+        outside = near * self.inner.source * _turn(outer.products, outer.span)
+        outside += far * self.inner.target * _turn(outer.products, outer.results)
+        inside = near * _turn(inner.products, inner.span)
+        inside += far * _turn(inner.products, inner.results)
+        weights = self.weights
         if not self.flat:
-            each = near * _turn(inner.products, inner.span)
-            each += far * _turn(inner.products, inner.results)
-            turned += outer.products * tiles * each
-        weights = places * self.channels * self.filters * self.taps
-        if self.flat:  # made by all threads together, but their gradients by each for itself
-            made = SUMMED if self.kind == "weights" else MADE / self.threads
-        else:
             made = (MADE - READ) * rounds
-        away = min(max(self.group * self.held / CACHE - 1, 0), 1)
+        elif self.kind == "weights":  # each thread has sums of its own
+            made = SUMMED
+        else:
+            made = MADE if weights < FEW else MADE / self.threads
+        away = PLANE_AWAY if self.flat else AWAY
+        away = 1 + (away - 1) * min(max(self.group * self.held / CACHE - 1, 0), 1)
         return (
-            START
+            START * (2 if self.kind == "weights" else 1)
             + rounds * (places * (self.group * LINE * lines + CALL) + READ * weights)
-            + self.share * (1 + (AWAY - 1) * away) * turned
+            + self.share * away * outside
+            + (0 if self.flat else self.share * outer.products * tiles * inside)
             + made * weights
         )
 
@@ -209,7 +231,7 @@ def shape(
         Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2],
               kind, threads, most)
         for first, second in itertools.product(outer, inner)
-        for most in (1, 2, 4, 8, 16, 32)
+        for most in MOST
     ]  # fmt: skip
     choices = [c for c in choices if c.most == 1 or c.group * c.held <= GROUP]
     best = min(choices, key=lambda choice: choice.cost)

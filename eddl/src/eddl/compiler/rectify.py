@@ -12,7 +12,7 @@ from eddl.graph import Graph, Node, Value
 from eddl.ops.table import PRIVATE, copy_node, make_node
 
 
-def join(graph: Graph) -> Graph:
+def rectify(graph: Graph) -> Graph:
     """Replace each training normalization whose result only a Relu reads, and that Relu."""
     readers = graph.consumers()
     ends = {*graph.outputs, *graph.updates.values()}

@@ -14,10 +14,10 @@ from eddl.graph import Graph, Node, Value
 from eddl.ops.table import PRIVATE, apply, copy_node
 
 FEWEST = 4
-"""Products that are worth joining."""
+"""Products that are worth merging."""
 
 
-def join_products(graph: Graph) -> Graph:
+def merge_products(graph: Graph) -> Graph:
     """Rewrite sums of MatMul(A', B) over 2-D, and of ConvWeightGrad(X, dY), each with one kind."""
     consumers = graph.consumers()
     ends = {*graph.outputs, *graph.updates.values()}
@@ -57,7 +57,7 @@ def join_products(graph: Graph) -> Graph:
         many = [key for key, terms in groups.items()
                 if not isinstance(key, Value) and len(terms) >= FEWEST]  # fmt: skip
         parts = [p for key, terms in groups.items()
-                 for p in (_joined(terms) if key in many else terms)]  # fmt: skip
+                 for p in (_merged(terms) if key in many else terms)]  # fmt: skip
         total = parts[0]
         for part in parts[1:]:
             total = total + part
@@ -86,7 +86,7 @@ def _terms(node: Node, inner: set[Value]) -> list[Value]:
 
 
 def _kind(value: Value) -> Any:
-    """Equal for products that can be joined; `None` for what is no such product."""
+    """Equal for products that can be merged; `None` for what is no such product."""
     node = value.node
     if node is None:
         return None
@@ -99,7 +99,7 @@ def _kind(value: Value) -> Any:
     return (node.op,) if left.inputs[0] is not None and left.inputs[0].rank == 2 else None
 
 
-def _joined(terms: Sequence[Value]) -> list[Value]:
+def _merged(terms: Sequence[Value]) -> list[Value]:
     nodes = [term.node for term in terms if term.node is not None]
     first = nodes[0]
     if first.op == "MatMul":

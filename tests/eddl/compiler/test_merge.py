@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eddl.backends.array import ArrayBackend
-from eddl.compiler import differentiate, join_products, simplify
+from eddl.compiler import differentiate, merge_products, simplify
 from eddl.graph import Graph, Input, Type
 from eddl.ops.table import apply, make_node
 
@@ -31,7 +31,7 @@ def unrolled(op):
 @pytest.mark.parametrize(("op", "product"), [("MatMul", "MatMul"), ("Conv", "ConvWeightGrad")])
 def test_a_weight_used_often_has_one_product(op, product):
     graph = simplify(differentiate(unrolled(op)))
-    joined = join_products(graph)
+    joined = merge_products(graph)
     before, after = (sum(n.op == product for n in g.nodes) for g in (graph, joined))
     assert after == before - STEPS + 1
     r = np.random.default_rng(0)
@@ -45,7 +45,7 @@ def test_few_products_stay():
     x, w = Input(Type("float64", (3, 4))), Input(Type("float64", (4, 4)))
     y = apply("MatMul", apply("MatMul", x, w), w)
     graph = Graph([x, w], [y])
-    assert join_products(graph) is graph
+    assert merge_products(graph) is graph
 
 
 def test_a_value_that_is_added_often_is_no_product():
@@ -57,6 +57,6 @@ def test_a_value_that_is_added_often_is_no_product():
     graph = Graph([x, w], [total])
     arrays = [np.ones(v.type.sizes) for v in graph.inputs]
     expected, found = (
-        ArrayBackend().evaluate_graph(g, arrays) for g in (graph, join_products(graph))
+        ArrayBackend().evaluate_graph(g, arrays) for g in (graph, merge_products(graph))
     )
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
