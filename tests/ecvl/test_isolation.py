@@ -1,6 +1,7 @@
 """What happens to the child does not happen to us."""
 
 import os
+import sys
 import threading
 from typing import Any
 
@@ -46,6 +47,13 @@ def test_a_call_that_takes_too_long_ends() -> None:
     with pytest.raises(FormatError, match="took too long"):
         worker.call("crash", "a.png", how="sleep")
     worker.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of processes")
+def test_a_call_that_takes_too_much_of_the_processor_ends(worker: Worker) -> None:
+    with pytest.raises(FormatError, match="took too long"):
+        worker.call("crash", "a.png", how="spin")
+    assert worker.call("crash", "a", b"abc", how="not").tobytes() == b"abc"
 
 
 def test_threads_take_turns(worker: Worker) -> None:

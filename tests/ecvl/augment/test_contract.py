@@ -240,6 +240,7 @@ def test_returns_what_it_was_given(name: str, axes: str) -> None:
     assert isinstance(sample, Sample)
     assert np.array_equal(alone, pair[0])
     assert np.array_equal(alone, sample.image)
+    assert alone.value_range == pair[0].value_range == sample.image.value_range
     assert np.array_equal(pair[1], sample.label)
     assert pair[1].kind == "labels"
     assert (sample.values, sample.id, sample.group) == ({"age": 3}, "a", "p")

@@ -11,6 +11,7 @@ Held by `tests/ecvl/test_isolation.py`.
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -173,6 +174,22 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
+def limit_seconds(more: float) -> None:
+    """Let this process use the processor for so many further seconds, rounded up, and not longer.
+
+    Example:
+        >>> limit_seconds.__name__
+        'limit_seconds'
+    """
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        limit = math.ceil(used.ru_utime + used.ru_stime + more)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
+
+
 def _send(stream: IO[bytes] | None, head: dict[str, Any], body: Any) -> None:
     assert stream is not None
     text = json.dumps(head).encode()
@@ -212,6 +229,10 @@ def _crash(content: bytes, how: str) -> NDArray[Any]:
         os.abort()
     if how == "sleep":
         threading.Event().wait(60)
+    if how == "spin":
+        limit_seconds(0)
+        while True:
+            pass
     if how == "grow":
         return np.ones(1 << 40, np.uint8)
     if how == "print":

@@ -71,7 +71,7 @@ def recompute(
     """
     if memory == "fast" and taken + lives(calls, layouts).peak <= SMALL:
         return planned(calls, layouts)
-    search = _Search(calls, layouts, lives)
+    search = _Search(calls, layouts, lives, taken if memory == "fast" else None)
     if not isinstance(memory, Budget):
         search.descend(0, SHARES[memory] * search.work)
         return search.plan(0, planned, trials=0 if memory == "fast" else TRIALS)
@@ -131,12 +131,19 @@ class _Candidate:
 
 
 class _Search:
+    """`beside` are the bytes of what else is held, where time counts as much as memory; where it
+    is `None` the lowest peak is the best."""
+
     def __init__(
-        self, calls: Sequence[Call], layouts: Mapping[Value, Layout], lives: Lives
+        self,
+        calls: Sequence[Call],
+        layouts: Mapping[Value, Layout],
+        lives: Lives,
+        beside: int | None,
     ) -> None:
         self.first = list(calls)
         self.layouts = dict(layouts)
-        self._lives = lives
+        self._lives, self._beside = lives, beside
         self._costs = [work(call) for call in calls]
         self.work = sum(self._costs)
         self._splits: dict[int, list[int]] = {}
@@ -161,17 +168,19 @@ class _Search:
     def descend(self, target: int, limit: float) -> None:
         """Split, from nothing on, until the peak is at most `target` bytes, nothing helps, or the
         work that is done again exceeds `limit`. Where that has not led to a lower peak for a while,
-        go back to the lowest and take another way; end there."""
+        go back to the lowest and take another way; end there. Of what costs time, only that is
+        kept which saves as much memory where both count."""
         self._splits, self._refused = {}, set()
-        best, lowest = self._copy(), -1
+        best, lowest, price = self._copy(), math.inf, math.inf
         since: list[list[tuple[int, int]]] = []
         returns = 0
         while True:
             order = self.order()
             plan = self._lives(order.calls, self.layouts)
-            dear = self._again(order) > limit
-            if not dear and (lowest < 0 or plan.peak < lowest):
-                best, lowest, since = self._copy(), plan.peak, []
+            again = self._again(order)
+            dear = again > limit
+            if not dear and self._price(plan, again) < price:
+                best, lowest, price, since = self._copy(), plan.peak, self._price(plan, again), []
             if lowest <= target:
                 break
             picked = [] if dear or len(since) > PATIENCE else self._split(order, plan)
@@ -235,6 +244,12 @@ class _Search:
         """What all that is made again costs."""
         pairs = zip(order.indices, order.versions, strict=True)
         return sum(self._costs[index] for index, version in pairs if version)
+
+    def _price(self, plan: Plan, again: float) -> float:
+        """What is to be as low as can be: the peak, or the product of all memory and time."""
+        if self._beside is None:
+            return plan.peak
+        return (self._beside + plan.peak) * (1 + again / self.work)
 
     def _copy(self) -> dict[int, list[int]]:
         return {index: list(found) for index, found in self._splits.items()}

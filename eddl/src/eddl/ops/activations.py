@@ -77,6 +77,10 @@ def _hard_swish_gradient(node: Node, g: Value) -> Gradients:
     return (_where("Greater", x, -3.0, inner, 0.0),)
 
 
+def _leaky_gradient(node: Node, g: Value) -> Gradients:
+    return (_where("Greater", _input(node), 0.0, g, g * float(node.attributes["alpha"])),)
+
+
 def _mish_gradient(node: Node, g: Value) -> Gradients:
     x = _input(node)
     t = apply("Tanh", apply("Softplus", x))
@@ -170,9 +174,8 @@ elementwise("Relu", "X", "maximum(X, 0)",
             lambda node, g: (_where("Greater", node.outputs[0], 0.0, g, 0.0),),
             since=6)  # fmt: skip
 elementwise("LeakyRelu", "X", "where(X > 0, X, alpha * X)",
-            lambda node, g: (_where("Greater", _input(node), 0.0, g,
-                                    g * float(node.attributes["alpha"])),),
-            since=6, attributes={"alpha": 0.01})  # fmt: skip
+            _apart("LeakyRelu", _leaky_gradient, alpha=0.01), since=6,
+            attributes={"alpha": 0.01})  # fmt: skip
 elementwise("PRelu", "X slope", "where(X < 0, slope * X, X)", _prelu_gradient, rule=_prelu,
             since=9)  # fmt: skip
 register(

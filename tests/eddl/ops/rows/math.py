@@ -105,7 +105,7 @@ ROWS: list[Row] = [
     *_unary("Swish", _wide, alpha=1.5),
     *(Row(f"{op}Grad", lambda r: [_wide(r, 3, 4), spread(r, 3, 4)], how, domain="eddl")
       for op, how in (("Gelu", {}), ("Gelu", {"approximate": "tanh"}), ("HardSwish", {}),
-                      ("Mish", {}), ("Swish", {"alpha": 1.5}))),
+                      ("LeakyRelu", {"alpha": 0.2}), ("Mish", {}), ("Swish", {"alpha": 1.5}))),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 4)]),
     Row("PRelu", lambda r: [spread(r, 2, 3, 4), spread(r, 3, 1)]),
     *(Row("PReluGrad", lambda r, s=s: [spread(r, 2, 3, 4), spread(r, *s), spread(r, 2, 3, 4)],

@@ -5,10 +5,8 @@ and CharLS can take minutes over a few bytes, so the time of the processor is li
 Python's lock does not reach there, several children decode at once.
 """
 
-import math
 import os
 import queue
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecvl.errors import one_line
-from ecvl.io.isolation import Worker
+from ecvl.io.isolation import Worker, limit_seconds
 
 # The first of these that can do it is asked, and no other: the best kept and fastest come first.
 PREFERRED = ("pylibjpeg", "pyjpegls", "pillow", "gdcm", "pydicom")
@@ -84,15 +82,9 @@ def decode_in_time(content: bytes, **options: Any) -> NDArray[Any]:
         'decode_in_time'
     """
     plugins(options["syntax"])  # What is imported first does not count.
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        size = options["rows"] * options["columns"] * options["samples_per_pixel"]
-        size *= max(options["bits_allocated"] // 8, 1)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = used.ru_utime + used.ru_stime + LEAST_SECONDS + size / SLOWEST
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), most))
+    size = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    size *= max(options["bits_allocated"] // 8, 1)
+    limit_seconds(LEAST_SECONDS + size / SLOWEST)
     return decode(content, **options)
 
 

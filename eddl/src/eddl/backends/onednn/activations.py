@@ -60,6 +60,8 @@ def _activation(backend: OneDnnBackend, node: Node) -> tuple[Kernel, Descriptor,
         raise Refused(f"received {x.type}; only {' and '.join(FLOATS)} are computed here")
     if x.type.count < FEWEST:
         raise Yielded("few elements")
+    if node.op.startswith("LeakyRelu") and not node.attributes["alpha"]:
+        raise Yielded("a rectifier")
     algorithm, *rest = ALGORITHMS[node.op.removesuffix("Grad")](node.attributes)
     numbers, library = [single(number) for number in rest], backend.library
     data = describe(library, [x.type.count], [1], x.dtype.name)

@@ -2,8 +2,10 @@
 
 Weights that all steps share are packed once a run, and the gates' activations follow their product
 in the same pass, sigmoids as tanh(x / 2) / 2 + 1 / 2 where both kinds occur. oneDNN's own recurrent
-primitives were no faster in training, needed eight times the memory (a workspace and scratch memory
-as large), and know no lengths.
+primitives were no faster in training nor in inference (10.5 ms for 100 steps of 32 rows and 256
+units, and 10.6), needed eight times the memory (a workspace and scratch memory as large), and know
+no lengths. One product a step with inputs and state side by side was slower than a span's inputs at
+once and each state: its weights are read anew in every step.
 """
 
 from __future__ import annotations

@@ -46,9 +46,9 @@ START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
 that a call takes."""
 
-READ, MADE, SUMMED = 20.0, 90.0, 120.0
-"""Products of a convolution in the time that a transformed weight is read in, and made in, and that
-its gradient is summed in."""
+READ, MADE, SHARED, SUMMED = 14.0, 60.0, 100.0, 60.0
+"""Products of a convolution in the time that a transformed weight is read in; that it is made in,
+by one thread, and by all together; and that its gradient is summed in."""
 
 DIRECT = {"forward": 1.0, "data": 1.0, "weights": 1.12}
 """The time of a product in a direct convolution."""
@@ -189,11 +189,11 @@ class Shape:
         elif self.kind == "weights":  # each thread has sums of its own
             made = SUMMED
         else:
-            made = MADE if weights < FEW else MADE / self.threads
+            made = MADE if weights < FEW else SHARED / self.threads
         away = PLANE_AWAY if self.flat else AWAY
         away = 1 + (away - 1) * min(max(self.group * self.held / CACHE - 1, 0), 1)
         return (
-            START * (2 if self.kind == "weights" else 1)
+            START * (3 if self.kind == "weights" else 1)
             + rounds * (places * (self.group * LINE * lines + CALL) + READ * weights)
             + self.share * away * outside
             + (0 if self.flat else self.share * outer.products * tiles * inside)
