@@ -27,7 +27,7 @@ from numpy.lib.stride_tricks import as_strided
 from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
-from eddl.backends.onednn.library import Library
+from eddl.backends.onednn.library import Library, Refused
 from eddl.backends.onednn.lines import Line
 from eddl.backends.onednn.tiles import FEW, Run, Shape, shape
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
@@ -41,6 +41,9 @@ BLOCK = 1 << 12
 APART = 80
 """Numbers between the places of a transform: at distances that are powers of two, they would
 compete for the same lines of the cache."""
+
+MOST = 64 << 20
+"""Bytes of scratch memory above which time is bought too dearly."""
 
 
 def offer(
@@ -64,6 +67,8 @@ def offer(
     work = _Work(backend, found, Line(backend, found, windows, weights))
     space = Workspace()
     _Memory(space, work)
+    if space.used > MOST:
+        raise Refused(f"{space.used:,} bytes of scratch memory")
     if kind == "weights":
         bind = work.bind_gradient
         arrangement = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (PLAIN,))
