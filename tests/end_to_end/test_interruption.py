@@ -83,8 +83,12 @@ def check(finished, demo_arguments, environment, tmp_path, moments):
 
 
 def test_two_kills(finished, demo_arguments, environment, tmp_path):
-    moments = [0.6 * finished.seconds, 0.5 * finished.seconds]
-    assert check(finished, demo_arguments, environment, tmp_path, moments) >= 1
+    kills = 0
+    for early in (1.0, 0.4, 0.15):  # where the machine had more to do before, the moments are late
+        moments = [share * early * finished.seconds for share in (0.6, 0.5)]
+        place = tmp_path / str(early)
+        kills = kills or check(finished, demo_arguments, environment, place, moments)
+    assert kills >= 1
 
 
 @pytest.mark.slow
