@@ -47,6 +47,7 @@ WITHOUT_GRADIENT = {
                      "Not", "IsNaN", "IsInf"), "boolean result"),
     **dict.fromkeys(("QuantizeLinear", "QLinearMatMul", "QLinearConv"), "whole numbers result"),
     "Size": "integer result", "Labels": "integer result", "Binarizer": "constant in pieces",
+    "SquareBound": "a bound, which need not be near",
 }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """From a graph to a program, in one order for every backend.
 
-specialise, fold, split, rectify, differentiate, simplify, lower, merge products, turn products,
-fuse, select kernels, arrange layouts, prepare, schedule, recompute, plan memory, bind: each a
-small function in a file of its own. This room knows operators and graphs and no backend.
+specialise, fold, split, rectify, differentiate, simplify, merge products, bound squares, lower,
+turn products, fuse, select kernels, arrange layouts, prepare, schedule, recompute, plan memory,
+bind: each a small function in a file of its own. This room knows operators and graphs and no
+backend.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from eddl.compiler.arrange import arrange
+from eddl.compiler.bound import bound_squares
 from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
@@ -65,6 +67,7 @@ __all__ = [
     "Shares",
     "Slabs",
     "arrange",
+    "bound_squares",
     "check_differentiable",
     "compile_graph",
     "copied",
@@ -127,6 +130,7 @@ def compile_graph(
     whole = merge_products(simplify(differentiate(rectify(static))))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision), backend))
+    whole = bound_squares(whole)
     whole = simplify(merge_products(simplify(lower(whole, backend))))
     whole = turn_products(whole, backend)
     if infers:

@@ -68,7 +68,7 @@ class Step:
     `DeviceError` names it when a program for new shapes is made.
 
     Labels that are no class of a loss are refused before anything is computed. A loss that is not
-    finite, or a gradient that is not or whose square overflows, changes nothing:
+    finite, or a gradient that is not or whose sum overflows, changes nothing:
     the step is skipped, counted in `state.skipped`, and the first time a warning names it.
 
     >>> import eddl, numpy as np
@@ -148,6 +148,7 @@ class Step:
         moved_by = updates or {}
         leaves = Graph(inputs, [*outputs, *self._owners, *moved_by, *moved_by.values()]).leaves
         self.states = [leaf for leaf in leaves if isinstance(leaf, State)]
+        self._bounds = [np.full((), np.inf) for _ in self.state.groups]
         graph = self._gradients_graph(inputs, outputs, [loss for loss, _, _ in minimize])
         inner = set(graph.updates)
         graph = Graph(graph.inputs, graph.outputs, graph.updates | dict(moved_by))
@@ -290,10 +291,11 @@ class Step:
     def _gradients_graph(
         self, inputs: Sequence[Value], outputs: Sequence[Value], losses: Sequence[Value]
     ) -> Graph:
-        """Outputs, then (without accumulation) gradients; updates of what is summed."""
+        """Outputs, then (without accumulation) gradients; updates of what is summed, and (without
+        it) of a bound on the squares of each optimizer's gradients."""
         wanted: list[Value] = []
         updates: dict[Value, Value] = {}
-        for loss, group in zip(losses, self.state.groups, strict=True):
+        for index, (loss, group) in enumerate(zip(losses, self.state.groups, strict=True)):
             total, weight = _parts(loss, inputs) if self._accumulate else (loss, None)
             sums = {flat_state(group.total, "total"): total}
             if weight is not None:
@@ -310,6 +312,8 @@ class Step:
                 updates |= {h: h + g for h, g in zip(held, flows, strict=True)}
             else:
                 wanted += (apply("Identity", flow) for flow in flows)  # no two the same value
+                bound = flat_state(self._bounds[index], "bound")
+                updates[bound] = apply("SquareBound", *flows, domain=PRIVATE)
         return Graph(inputs, [*outputs, *wanted], updates)
 
     def _gradient(self, group: Group, parameter: State) -> Array:
@@ -379,7 +383,8 @@ class Step:
         return program
 
     def _compile_update(self) -> Program | Evaluation:
-        graph, gradients = update_graph(self.state, self._waiting, accumulated=self._accumulate)
+        bounds = None if self._accumulate else self._bounds
+        graph, gradients = update_graph(self.state, self._waiting, bounds)
         self._handover.places.update(gradients)
         return compile_graph(
             graph,

@@ -1,8 +1,9 @@
 """The update part of a step as one graph: from gradients to new parameters, all or none.
 
-What is not finite is found first; then every new state, of parameters, slots, running statistics,
-counts and averages, is selected: the new one where all was finite, else the old one. A slot's new
-value is selected where it is computed, so that the optimizer's chain stays fused.
+What is not finite is found first: by a bound on the gradients' squares, where their program could
+find a small one, else by reading them. Then every new state, of parameters, slots, running
+statistics, counts and averages, is selected: the new one where all was finite, else the old one. A
+slot's new value is selected where it is computed, so that the optimizer's chain stays fused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from eddl.graph import Graph, Input, Node, State, Type, Value
 from eddl.ops.differentiation import gradients
-from eddl.ops.table import apply, copy_node, integers
+from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.training.state import PATIENCE, Averages, Group, TrainingState, Unit
 from eddl.training.store import Run, flat_state, lent_state
 
@@ -27,11 +28,18 @@ Waiting = Sequence[tuple[Run, Array]]
 
 
 def update_graph(
-    state: TrainingState, waiting: Waiting, *, accumulated: bool
+    state: TrainingState, waiting: Waiting, bounds: Sequence[Array] | None
 ) -> tuple[Graph, dict[Value, int]]:
     """Inputs: the learning rate of each group (float64). Outputs: whether all was finite, and
-    whether the losses were. Gradients that are not accumulated are leaves without memory of their
-    own, returned with their offsets among the bytes of all."""
+    whether the losses were. Gradients come with `bounds` on their squares, an array a group, and
+    are leaves without memory of their own, returned with their offsets among the bytes of all;
+    without bounds they are those accumulated."""
+    accumulated = bounds is None
+    known = (
+        [None] * len(state.groups)
+        if bounds is None
+        else [flat_state(bound, "bound") for bound in bounds]
+    )
     rates = [Input(Type("float64", ()), name=f"rate {i}") for i in range(len(state.groups))]
     counts = [flat_state(group.count, "step") for group in state.groups]
     scale = None if state.scale is None else flat_state(state.scale.scale, "scale")
@@ -42,7 +50,11 @@ def update_graph(
     fine = _finite(
         [
             *totals,
-            *(_whole(flow.raw) for part in flows for flow in part),
+            *(
+                _whole(flow.raw, bound)
+                for part, bound in zip(flows, known, strict=True)
+                for flow in part
+            ),
             *(_whole(one.new) for one in fresh if one.new.dtype.kind == "f"),
         ]
     )
@@ -197,8 +209,11 @@ def _finite(values: Sequence[Value]) -> Value:
     return apply("Not", apply("Or", apply("IsNaN", whole), apply("IsInf", whole)))
 
 
-def _whole(value: Value) -> Value:
-    """The sum of all elements, which one that is not finite makes not finite."""
+def _whole(value: Value, bound: Value | None = None) -> Value:
+    """The sum of all elements, which one that is not finite makes not finite; 0 where a bound on
+    their squares says that it is."""
+    if bound is not None:
+        return apply("SumUnless", value, bound, domain=PRIVATE)
     return _wide(apply("ReduceSum", value, keepdims=0))
 
 

@@ -3,6 +3,7 @@
 from eddl.backends.array import (
     arrangement,
     bits,
+    bounds,
     classic,
     control,
     convolution,
@@ -30,6 +31,7 @@ __all__ = [
     "ArrayBackend",
     "arrangement",
     "bits",
+    "bounds",
     "classic",
     "control",
     "convolution",

@@ -1,0 +1,82 @@
+"""How large the elements of values can be at most, found with less work than reading them.
+
+A pass of the compiler (`eddl.compiler.bound`) writes `SquareBound` in `Squares`; where a bound is
+small, `SumUnless` need not add. All are of the private domain, with bodies in ordinary operators.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+
+from eddl.graph import Constant, Node, Type, Value
+from eddl.ops.table import PRIVATE, Call, Operator, apply, register
+
+LIMIT = 2.0**100
+"""Squares up to here are those of elements up to 2^50, whose sum is finite in float32 however many
+there are."""
+
+
+def _scalar(call: Call) -> list[Type]:
+    if any(t is None or t.dtype.kind not in "fV" for t in call.types):
+        raise call.fail("floating values")
+    return [Type("float64", ())]
+
+
+def _unknown_bound(node: Node) -> Sequence[Value]:
+    return [Constant(np.asarray(np.inf))]
+
+
+def _squares_body(node: Node) -> Sequence[Value]:
+    join = operator.mul if node.attributes["product"] else operator.add
+    sums = [_wide(apply("ReduceSumSquare", x, keepdims=0)) for x in node.inputs]
+    return [functools.reduce(join, sums)]
+
+
+def _sum_unless_body(node: Node) -> Sequence[Value]:
+    x, bound = node.inputs
+    total = _wide(apply("ReduceSum", x, keepdims=0))
+    return [apply("Where", apply("LessOrEqual", bound, LIMIT), 0.0, total)]
+
+
+def _wide(value: Value) -> Value:
+    return apply("Cast", value, to="float64")
+
+
+register(
+    Operator(
+        name="SquareBound",
+        domain=PRIVATE,
+        inputs=("X*",),
+        infer=_scalar,
+        body=_unknown_bound,
+        float32=True,
+    )
+)
+"""A float64 that no element's square exceeds: infinity where finding one is not worth the work."""
+register(
+    Operator(
+        name="Squares",
+        domain=PRIVATE,
+        inputs=("X*",),
+        infer=_scalar,
+        body=_squares_body,
+        attributes={"product": 0},
+        float32=True,
+    )
+)
+"""The sum over all inputs of the squares of their elements, or the product of these sums."""
+register(
+    Operator(
+        name="SumUnless",
+        domain=PRIVATE,
+        inputs=("X", "bound"),
+        infer=_scalar,
+        body=_sum_unless_body,
+        float32=True,
+    )
+)
+"""The sum of all elements; 0 where a bound on their squares says that it is finite."""

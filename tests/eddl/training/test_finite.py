@@ -1,0 +1,182 @@
+"""What is finite is told by a bound where there is one; the decision is that of reading all."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import eddl
+from eddl import devices, layers
+from eddl.compiler import bound
+from eddl.errors import DeviceError
+from eddl.graph import Input, Type
+from eddl.ops import apply
+from eddl.ops.bounds import LIMIT
+
+SAMPLES, INPUTS, UNITS = 6, 300, 1000
+X = np.random.default_rng(0).standard_normal((SAMPLES, INPUTS)).astype("float32")
+FACTORS = np.ones((SAMPLES, UNITS), "float32")
+
+
+@pytest.fixture(params=["array", "onednn"])
+def device(request):
+    try:
+        devices.backend(f"cpu:{request.param}")
+    except DeviceError as error:
+        pytest.skip(str(error))
+    return f"cpu:{request.param}"
+
+
+def nothing(shape, dtype, generator):
+    return np.zeros(shape, dtype)
+
+
+def linear(device, rate=1e-3, **options):
+    """The sum of a layer's outputs, each times a factor: the flow into the layer is the factors."""
+    x = eddl.Input((INPUTS,))
+    y = layers.dense(x, UNITS, use_bias=False, initializer=nothing)
+    net = eddl.Model(x, y)
+    net.build(optimizer=eddl.SGD(rate), device=device,
+              loss=lambda p, t: layers.reduce_sum(p * t), **options)  # fmt: skip
+    return net
+
+
+def weight(net):
+    return net.weights()["dense.weight"]
+
+
+def bounds(net):
+    (one,) = net.built()._passes.values()
+    return one.step._bounds
+
+
+def test_a_common_step_has_a_small_bound(device):
+    net = linear(device)
+    net.train_batch(X, FACTORS)
+    assert 0 < bounds(net)[0] < LIMIT
+    np.testing.assert_allclose(np.sort(weight(net).ravel())[0], -1e-3 * X.sum(0).max(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_sample_that_is_not_finite_changes_nothing(device, bad):
+    net = linear(device)
+    net.train_batch(X, FACTORS)
+    before = weight(net)
+    spoiled = X.copy()
+    spoiled[2, 3] = bad
+    with pytest.warns(RuntimeWarning, match="step 2: the loss or a gradient is not finite"):
+        net.train_batch(spoiled, FACTORS)
+    np.testing.assert_array_equal(weight(net), before)
+    net.train_batch(X, FACTORS)
+    assert not np.array_equal(weight(net), before)
+    assert net.skipped_steps == 1
+
+
+def test_a_flow_that_is_not_finite_under_a_finite_loss_changes_nothing(device):
+    net = linear(device)
+    flow = FACTORS.copy()
+    net.build(optimizer=eddl.SGD(1e-3), device=device,
+              loss=lambda p, t: layers.reduce_sum(apply("Sqrt", apply("Abs", p)) * t))  # fmt: skip
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        assert net.train_batch(X, flow)["loss"] == 0
+    assert not weight(net).any()
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1e10, True), (1e21, False)])
+def test_a_large_bound_has_the_gradient_itself_decide(device, size, taken):
+    """The loss is 0, and each operand of the gradient is finite."""
+    net = linear(device, rate=1e-23)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        loss = net.train_batch(np.full_like(X, size), FACTORS * np.float32(size))["loss"]
+    assert loss == 0
+    assert bounds(net)[0] > LIMIT
+    assert len(seen) == net.skipped_steps == (not taken)
+    expected = -SAMPLES * 1e-23 * size * size if taken else 0
+    np.testing.assert_allclose(weight(net), np.full((UNITS, INPUTS), expected), rtol=1e-5)
+
+
+def deep(device, **options):
+    x = eddl.Input((INPUTS,))
+    y = layers.relu(layers.dense(x, UNITS, name="first"))
+    net = eddl.Model(x, layers.dense(y, 3, name="last"), seed=3)
+    net.build(**{"optimizer": eddl.Adam(1e-3), "loss": "categorical_cross_entropy",
+                 "device": device, **options})  # fmt: skip
+    return net
+
+
+LABELS = np.arange(SAMPLES) % 3
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"clip_norm": 0.1}, {"ema": 0.9}, {"memory": "low"}, {"accumulate": 2},
+    {"precision": "float16"}, {"rates": {"first.weight": 0.5}},
+    {"regularizers": {"first.weight": lambda w: layers.reduce_sum(w * w)}},
+])  # fmt: skip
+def test_training_is_the_same_to_the_bit_without_a_bound(device, options, monkeypatch):
+    if options.get("precision") and "onednn" in device:
+        pytest.skip("no float16 there")
+    batches = [(X, LABELS), (X * np.float32(np.nan), LABELS), (X[:4], LABELS[:4]), (X, LABELS)]
+
+    def trained():
+        net = deep(device, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for batch in batches:
+                net.train_batch(*batch)
+        return net
+
+    found = trained()
+    finite = options.keys().isdisjoint(("accumulate", "precision"))
+    assert np.isfinite(bounds(found)[0]) == finite
+    monkeypatch.setattr(bound, "FEWEST", 1 << 60)
+    expected = trained()
+    assert np.isinf(bounds(expected)[0])
+    assert found.skipped_steps == expected.skipped_steps == 1
+    for name, array in expected.weights().items():
+        np.testing.assert_array_equal(found.weights()[name], array)
+
+
+def test_shapes_with_and_without_a_bound_take_turns(device):
+    """A bound that one program found is none for the gradients of another."""
+    net = linear(device)
+    net.train_batch(X, FACTORS)
+    assert np.isfinite(bounds(net)[0])
+    many = np.tile(X, (40, 1))
+    many[100, 7] = np.nan
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        net.train_batch(many, np.tile(FACTORS, (40, 1)))
+    assert np.isinf(bounds(net)[0])
+    net.train_batch(X, FACTORS)
+    assert net.skipped_steps == 1
+
+
+def test_each_optimizer_has_a_bound(device):
+    x, t = eddl.Input((INPUTS,)), eddl.Input((UNITS,))
+    nets = [eddl.Model(x, layers.dense(x, UNITS, use_bias=False, initializer=nothing))
+            for _ in range(2)]  # fmt: skip
+    losses = [layers.reduce_sum(net.outputs[0] * t * factor)
+              for net, factor in zip(nets, (1.0, 1e25), strict=True)]  # fmt: skip
+    pairs = [(loss, net.parameters, eddl.SGD(1e-3)) for loss, net in zip(losses, nets, strict=True)]
+    step = eddl.Step([x, t], losses, pairs, device=device)
+    step(X, FACTORS)
+    assert step._bounds[0] < LIMIT < step._bounds[1]
+    assert all(weight(net).any() for net in nets)
+    before = [weight(net) for net in nets]
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        step(X, FACTORS * np.float32(1e14))  # the second one's gradient overflows, the losses not
+    for net, array in zip(nets, before, strict=True):
+        np.testing.assert_array_equal(weight(net), array)
+
+
+@pytest.mark.parametrize("count", [7, 300_000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sum_with_a_small_bound_reads_nothing(device, count, dtype):
+    x, limit = Input(Type(dtype, (count,))), Input(Type("float64", ()))
+    step = eddl.Step([x, limit], [apply("SumUnless", x, limit, domain="eddl")], training=False,
+                     device=device)  # fmt: skip
+    ones, spoiled = np.ones(count, dtype), np.full(count, np.nan, dtype)
+    assert step(ones, np.array(np.inf))[0] == step(ones, np.array(2 * LIMIT))[0] == count
+    assert step(ones, np.array(np.nan))[0] == count
+    assert step(spoiled, np.array(LIMIT))[0] == 0
+    assert np.isnan(step(spoiled, np.array(np.inf))[0])
