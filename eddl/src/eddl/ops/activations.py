@@ -171,8 +171,11 @@ def _apart(
 
 
 elementwise("Relu", "X", "maximum(X, 0)",
-            lambda node, g: (_where("Greater", node.outputs[0], 0.0, g, 0.0),),
+            lambda node, g: (apply("ReluGrad", node.outputs[0], g, domain=PRIVATE),),
             since=6)  # fmt: skip
+elementwise("ReluGrad", "Y dY", "passed(Y, dY)",
+            lambda node, g: (None, apply("ReluGrad", node.inputs[0], g, domain=PRIVATE)),
+            rule=_slope, domain=PRIVATE)  # fmt: skip
 elementwise("LeakyRelu", "X", "where(X > 0, X, alpha * X)",
             _apart("LeakyRelu", _leaky_gradient, alpha=0.01), since=6,
             attributes={"alpha": 0.01})  # fmt: skip

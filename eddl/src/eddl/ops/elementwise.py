@@ -20,15 +20,17 @@ from eddl.ops.table import Call, Gradients, Operator, apply, register
 FUNCTIONS = frozenset(
     {"abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bit_and", "bit_not", "bit_or"}
     | {"bit_xor", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "isinf", "isnan"}
-    | {"log", "log1p", "maximum", "minimum", "modulo", "power", "round", "shift_left"}
+    | {"log", "log1p", "maximum", "minimum", "modulo", "passed", "power", "round", "shift_left"}
     | {"shift_right", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "truncated"}
     | {"truncated_modulo", "where"}
 )
 """The functions a formula may call.
 
-`truncated(a, b)` is integer division towards zero, `truncated_modulo` its remainder and `modulo`
-the remainder of the division that rounds down; `round` takes halves to the even number.
-Shifts by no less than the width leave what the sign bit's extension gives.
+`passed(a, b)` is b where a > 0 and 0 where not: what a rectifier with the result a lets through of
+the gradient b. Where a is not a number it is either, and where b is not finite it may be not a
+number instead of 0. `truncated(a, b)` is integer division towards zero, `truncated_modulo` its
+remainder and `modulo` the remainder of the division that rounds down; `round` takes halves to the
+even number. Shifts by no less than the width leave what the sign bit's extension gives.
 """
 
 Rule = Callable[[Call], Sequence[Type]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eddl.backends.onednn.activations import ALGORITHMS
+from eddl.graph import Input, Type
 from eddl.ops import apply
 
 from .oracle import ARRAY, ONEDNN, check, compiled, data, with_gradients
@@ -63,3 +64,45 @@ def test_a_slope_of_zero_is_left_to_numpy():
 def test_few_elements_are_left_to_numpy():
     inputs, arrays = data((4, 5))
     assert check(inputs, [apply("Gelu", *inputs)], arrays) == ["Gelu"]
+
+
+@pytest.mark.parametrize("shape", [(9, 5000), (2, 16, 33, 17), (1 << 14,)])
+@pytest.mark.parametrize("added", [False, True])
+def test_what_a_rectifier_lets_through(shape, added):
+    inputs, arrays = data(shape, shape, shape)
+    y, flow, more = inputs
+    whole = flow + more if added else flow
+    passed = apply("ReluGrad", y, whole, domain="eddl")
+    used = inputs if added else inputs[:2]
+    program = compiled(used, [passed], arrays[: len(used)], ONEDNN, poison=True)
+    assert [c.offer.kernel for c in program.plan.calls] == ["chains"]
+    expected = np.where(arrays[0] > 0, arrays[1] + arrays[2] * added, 0)
+    for _ in range(2):
+        np.testing.assert_array_equal(program.run(arrays[: len(used)])[0], expected)
+
+
+@pytest.mark.parametrize("backend", [ARRAY, ONEDNN])
+def test_a_gradient_that_is_not_finite_shows_behind_a_rectifier(backend):
+    inputs, arrays = data((4, 8192), (4, 8192))
+    arrays[1][1], arrays[1][2] = np.inf, np.nan
+    (found,) = compiled(inputs, [apply("ReluGrad", *inputs, domain="eddl")], arrays, backend).run(
+        arrays
+    )
+    assert not np.isfinite(found[1:3][arrays[0][1:3] > 0]).any()
+    assert np.isfinite(found[[0, 3]]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_choice_that_hides_what_is_not_finite_hides_it(dtype):
+    """Such as a file may hold, to divide where there is something to divide by."""
+    if dtype == "bfloat16" and ONEDNN.why_not(dtype):
+        pytest.skip("no bfloat16 here")
+    x = np.random.default_rng(0).standard_normal((64, 1024)).astype("float32")
+    x[:8] = 0
+    kind, zero = np.dtype(dtype), np.zeros((), dtype)
+    given = Input(Type(kind, x.shape))
+    y = apply("Where", apply("Greater", given, zero), apply("Reciprocal", given), zero)
+    (found,) = compiled([given], [y], [x.astype(kind)], ONEDNN).run([x.astype(kind)])
+    found, x = found.astype("float32"), x.astype(kind).astype("float32")
+    assert not found[x <= 0].any()
+    np.testing.assert_allclose(found[x > 0], 1 / x[x > 0], rtol=1e-2)

@@ -95,6 +95,7 @@ ROWS: list[Row] = [
                      "Tanh", "Sigmoid", "Relu", "Softplus") for row in _unary(op)),
     *(row for op in ("Log", "Sqrt", "Reciprocal") for row in _unary(op, positive)),
     *_unary("LeakyRelu", alpha=0.2),
+    Row("ReluGrad", lambda r: [spread(r, 2, 3, 4), spread(r, 2, 3, 4)], domain="eddl"),
     *_unary("ThresholdedRelu", alpha=0.1),
     Row("Cast", lambda r: [spread(r, 3, 4)], {"to": np.dtype("float32")}),
     Row("Cast", lambda r: [10 * spread(r, 3, 4)], {"to": np.dtype("int64")}),

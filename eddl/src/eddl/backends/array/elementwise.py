@@ -93,6 +93,9 @@ def parse(formula: str, names: tuple[str, ...], attributes: tuple[tuple[str, flo
                 return emit(_BINARY[type(op)], [left, right])
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return emit(_COMPARE[type(op)], [left, right])
+            case ast.Call(func=ast.Name(id="passed"), args=[passing, inner]):
+                above = ast.Compare(passing, [ast.Gt()], [ast.Constant(0)])
+                return emit("where", [above, inner, ast.Constant(0)])
             case ast.Call(func=ast.Name(id=name), args=arguments) if name in FUNCTIONS:
                 return emit(_NAMES.get(name, name), arguments)
         raise GraphError(f"the formula {formula!r} holds {ast.dump(tree)}, which no backend knows")

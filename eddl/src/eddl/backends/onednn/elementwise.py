@@ -67,8 +67,10 @@ class Chain:
 
 
 class Compiler:
-    """Chains for a formula; `scalars` are the inputs of one element; `rectifies` takes rectifiers
-    and their gradients, too."""
+    """Chains for a formula; `scalars` are the inputs of one element; `rectifies` takes rectifiers.
+
+    What a rectifier lets through of a gradient is multiplied by 0 or 1. A choice in any other
+    formula is none of this kind: it may be there to hide what is not finite."""
 
     def __init__(self, node: Node, scalars: set[int], *, rectifies: bool = False) -> None:
         self._rectifies = rectifies
@@ -119,10 +121,7 @@ class Compiler:
                 return self._afterwards(SQUARE_ROOT, inner)
             case ast.Call(func=ast.Name(id="maximum"), args=[inner, other]) if self._zero(other):
                 return self._afterwards(RECTIFIER, inner)
-            case ast.Call(
-                func=ast.Name(id="where"),
-                args=[ast.Compare(left=left, ops=[ast.Gt()], comparators=[zero]), inner, other],
-            ) if self._zero(zero) and self._zero(other):
+            case ast.Call(func=ast.Name(id="passed"), args=[left, inner]):
                 passed = self._join(GREATER, self._visit(left), ("number", 0.0))
                 return self._join(MULTIPLY, self._visit(inner), passed)
             case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=inner):
