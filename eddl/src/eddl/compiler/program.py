@@ -116,13 +116,7 @@ class Program:
                 self.backend.copy(self.backend.from_host(array), self._arrays[value])
             else:
                 given[value] = self.backend.from_host(array)
-        calls = list(self._thunks)
-        for index in self._late:
-            calls[index] = self._thunk(index, self.plan.calls[index], given)
-        if self._poison:
-            calls = self._with_poison(calls)
-        calls += self._copies(given) if self._moves is None else self._moves
-        self.backend.run([call for call in calls if call is not _nothing])
+        self.backend.run(self._ready or self._made(given))
         if self.graph.updates:
             written()
         self._leave()
@@ -135,6 +129,16 @@ class Program:
             self.backend.to_host(self._array(value, given) if found is None else found, host)
             results.append(host)
         return results
+
+    def _made(self, given: Mapping[Value, Any]) -> list[Thunk]:
+        """The calls of a run on the caller's arrays."""
+        calls = list(self._thunks)
+        for index in self._late:
+            calls[index] = self._thunk(index, self.plan.calls[index], given)
+        if self._poison:
+            calls = self._with_poison(calls)
+        calls += self._copies(given) if self._moves is None else self._moves
+        return [call for call in calls if call is not _nothing]
 
     def _enter(self) -> None:
         """Have in the slabs what this program finds there, and nothing else that is wanted."""
@@ -213,6 +217,8 @@ class Program:
             _nothing if index in late else self._thunk(index, call, {})
             for index, call in enumerate(self.plan.calls)
         ]
+        fixed = not self._late and self._moves is not None
+        self._ready = self._made({}) if fixed else []
         self._version = self._slabs.version
 
     def _thunk(self, index: int, call: Call, given: Mapping[Value, Any]) -> Thunk:

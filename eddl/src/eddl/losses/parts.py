@@ -199,15 +199,26 @@ def target_check(loss: Value, target: Value) -> Callable[[Array], None]:
     Traceback (most recent call last):
     eddl.errors.AttributeValueError: received the label 3 in the target at (1,), expected 0 to 2...
     """
-    rules = {
+    found = {
         (node.attributes["classes"], node.attributes["ignore_label"])
         for node in Graph([], [loss]).nodes
         if (node.domain, node.op) == (PRIVATE, "Labels") and _origin(node) is target
     }
+    rules = sorted(found, key=str)
+    least = min((classes for classes, _ in rules), default=0)
+    kind = target.dtype
+    unsigned = np.dtype(kind.str.replace("i", "u"))  # what is below 0 is beyond all classes
 
     def check(array: Array) -> None:
+        if not rules:
+            return
         labels = np.asarray(array)
-        for classes, ignored in sorted(rules, key=str):
+        if (
+            labels.dtype == kind
+            and np.maximum.reduce(labels.view(unsigned), None, initial=0) < least
+        ):
+            return
+        for classes, ignored in rules:
             _check_labels(labels, classes, ignored)
 
     return check

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from signal import SIGINT
 from types import FrameType
+
+try:  # what `signal` wraps, which at each call looks a function up among the names of numbers
+    from _signal import getsignal, signal  # type: ignore[import-not-found]
+except ImportError:
+    from signal import getsignal, signal
 
 
 @contextmanager
@@ -16,14 +21,14 @@ def between_steps() -> Iterator[None]:
         yield
         return
     held: list[tuple[int, FrameType | None]] = []
-    previous = signal.getsignal(signal.SIGINT)
+    previous = getsignal(SIGINT)
     if not callable(previous):
         yield
         return
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    signal(SIGINT, lambda number, frame: held.append((number, frame)))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal(SIGINT, previous)
         if held:
             previous(*held[0])
