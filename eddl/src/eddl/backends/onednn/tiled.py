@@ -38,6 +38,10 @@ Array = np.ndarray[Any, Any]
 BLOCK = 1 << 12
 """Columns of a matrix product that stay in the cache."""
 
+STEP = 1 << 19
+"""Bytes of results to which what follows is done at a time: they fit the cache, and are many, since
+threads wait for each other to make calls (about 4 us each)."""
+
 APART = 80
 """Numbers between the places of a transform: at distances that are powers of two, they would
 compete for the same lines of the cache."""
@@ -367,10 +371,7 @@ class _Work:
             for run in axis.writes(tiles):
                 some = products[place + run.first - tiles.start : place + run.last - tiles.start]
                 yield from _products(run.matrix, some, _stack(goal, run))
-                first, step = run.start, run.step
-                for tile in range(place + run.first - tiles.start, place + run.last - tiles.start):
-                    yield from end.follow(sample, slice(first, first + run.rows), source[:, tile])
-                    first += step
+                yield from end.follow(sample, run, source[:, place + run.first - tiles.start :])
 
 
 @dataclass(frozen=True)
@@ -384,21 +385,28 @@ class _End:
     slopes: Array | None
     relu: bool
 
-    def follow(self, sample: int, rows: slice, spare: Array) -> Iterator[Thunk]:
-        """What follows for rows of a sample; `spare` is memory of as many rows or more."""
-        part = self.result[sample, rows].reshape(rows.stop - rows.start, -1, self.filters)
-        if self.bias is not None:
-            yield partial(np.add, part, self.bias, out=part)
-        if self.addend is not None:
-            yield partial(np.add, part, self.addend[sample, rows].reshape(part.shape), out=part)
-        if self.slopes is not None:
-            spare = spare[: len(part)].reshape(part.shape)
-            yield partial(np.minimum, part, np.float32(0), out=spare)
-            yield partial(np.multiply, spare, self.slopes, out=spare)
-            yield partial(np.maximum, part, np.float32(0), out=part)
-            yield partial(np.add, part, spare, out=part)
-        if self.relu:
-            yield partial(np.maximum, part, np.float32(0), out=part)
+    def follow(self, sample: int, run: Run, spare: Array) -> Iterator[Thunk]:
+        """What follows for the results of tiles of a sample; `spare` is memory [places, tiles, ...]
+        of which nobody reads those tiles any more."""
+        size = self.result[sample, 0].nbytes * run.rows
+        each = 1 if self.slopes is not None else max(1, STEP // size)
+        for first in range(run.first, run.last, each):
+            start = run.start + (first - run.first) * run.step
+            last = min(first + each, run.last) - 1
+            rows = slice(start, start + (last - first) * run.step + run.rows)
+            part = self.result[sample, rows].reshape(rows.stop - rows.start, -1, self.filters)
+            if self.bias is not None:
+                yield partial(np.add, part, self.bias, out=part)
+            if self.addend is not None:
+                yield partial(np.add, part, self.addend[sample, rows].reshape(part.shape), out=part)
+            if self.slopes is not None:
+                room = spare[: len(part), first - run.first].reshape(part.shape)
+                yield partial(np.minimum, part, np.float32(0), out=room)
+                yield partial(np.multiply, room, self.slopes, out=room)
+                yield partial(np.maximum, part, np.float32(0), out=part)
+                yield partial(np.add, part, room, out=part)
+            if self.relu:
+                yield partial(np.maximum, part, np.float32(0), out=part)
 
 
 def _run_alone(library: Library, task: Thunk) -> None:
