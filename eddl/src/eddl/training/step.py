@@ -217,9 +217,10 @@ class Step:
         before = float(state.scale.scale) if state.scale is not None else 1.0
         program = self.update_program
         with between_steps():
-            fine, losses = program.run([np.asarray(rate) for rate in rates])
+            (fine,) = program.run([np.asarray(rate) for rate in rates])
         if not fine:
-            self._refuse(quietly=bool(losses) and before > 1)
+            losses = all(np.isfinite(group.total) for group in state.groups)
+            self._refuse(quietly=losses and before > 1)
         return bool(fine)
 
     def discard(self) -> None:

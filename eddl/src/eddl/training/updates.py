@@ -30,10 +30,10 @@ Waiting = Sequence[tuple[Run, Array]]
 def update_graph(
     state: TrainingState, waiting: Waiting, bounds: Sequence[Array] | None
 ) -> tuple[Graph, dict[Value, int]]:
-    """Inputs: the learning rate of each group (float64). Outputs: whether all was finite, and
-    whether the losses were. Gradients come with `bounds` on their squares, an array a group, and
-    are leaves without memory of their own, returned with their offsets among the bytes of all;
-    without bounds they are those accumulated."""
+    """Inputs: the learning rate of each group (float64). Output: whether all was finite. Gradients
+    come with `bounds` on their squares, an array a group, and are leaves without memory of their
+    own, returned with their offsets among the bytes of all; without bounds they are those
+    accumulated."""
     accumulated = bounds is None
     known = (
         [None] * len(state.groups)
@@ -74,7 +74,7 @@ def update_graph(
     if state.scale is not None and scale is not None:
         updates |= _scaled(scale, flat_state(state.scale.calm, "calm"), fine)
     raws = {flow.raw: flow.unit.offset for part in flows for flow in part}
-    graph = Graph(rates, [fine, _finite(totals)], updates)
+    graph = Graph(rates, [fine], updates)
     return graph, {} if accumulated else raws
 
 
