@@ -5,6 +5,7 @@ import pytest
 
 import eddl
 from eddl import layers
+from eddl.errors import ShapeError
 
 
 def test_two_optimizers_over_parts_of_one_graph():
@@ -126,3 +127,23 @@ def test_a_step_of_ones_own_checks_labels_averages_and_clips():
         for name, array in net.weights().items():  # 1 - 2 / 11 of the way
             expected = before[name] + (raw[name] - before[name]) * 9 / 11
             np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_arrays_of_other_kinds_and_types_take_turns():
+    """A step remembers the types that it was given last, but of plain arrays alone."""
+
+    class Named(np.ndarray):
+        pass
+
+    x = eddl.Input((None,))
+    step = eddl.Step([x], [x * 2.0], training=False)
+    wide, long = np.ones((2, 3), "float32"), np.ones((5, 4), "float32")
+    given = [wide, wide, long, wide.view(Named), long.view(Named), long, wide.astype("float64"),
+             [[1.0, 1.0]], wide, np.asfortranarray(long)]  # fmt: skip
+    for array in given:
+        (found,) = step(array)
+        assert found.shape == np.shape(array)
+        assert (found == 2).all()
+    for wrong in (np.ones(3, "float32"), np.ones((0, 3), "float32")):
+        with pytest.raises(ShapeError):
+            step(wrong)

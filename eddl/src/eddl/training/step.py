@@ -127,8 +127,8 @@ class Step:
         self._poison = poison
         self._max_bytes = max_bytes
         self._programs: dict[tuple[Type, ...], Program | Evaluation] = {}
-        self._common: list[tuple[Any, ...]] | None = None
-        self._found: Program | Evaluation
+        self._recent: tuple[Any, Program | Evaluation | None] = (None, None)
+        """The types of the last arrays, and their program."""
         self._update_program: Program | Evaluation | None = None
         self._accumulate = accumulate
         self._precision = check_precision(precision, self._backend)
@@ -338,12 +338,16 @@ class Step:
         return count + flat_state(self.state.micro, "micro-batch") * MICRO
 
     def _run(self, arrays: Sequence[Any]) -> list[Array]:
-        known = self._common is not None and _types(arrays) == self._common
-        data = arrays if known else self._fitted(arrays)
+        types, program = self._recent
+        if types is None or _types(arrays) != types:
+            program = None
+        data = self._fitted(arrays) if program is None else arrays
         for index, check in self._checks:
             check(data[index])
         with self._backend.within(self._max_bytes):
-            program = self._found if known else self._find(data)
+            if program is None:
+                program = self.program(*(Type(array.dtype, array.shape) for array in data))
+                self._recent = _types(data), program
             if not self.state.micro:
                 self._begin()
             with self._slabs.lock:
@@ -362,12 +366,6 @@ class Step:
         data = [fit(array, value) for array, value in zip(arrays, inputs, strict=True)]
         _check_batch(inputs, data)
         return data
-
-    def _find(self, data: Sequence[Array]) -> Program | Evaluation:
-        """The program for arrays, which the next run looks for first."""
-        self._found = self.program(*(Type(array.dtype, array.shape) for array in data))
-        self._common = _types(data)
-        return self._found
 
     def _begin(self) -> None:
         """Before the first micro-batch: sums are 0, and new states begin as the old ones."""
