@@ -147,6 +147,14 @@ def test_convolutions_of_any_geometry(draw):
 
 
 @computed
+@pytest.mark.parametrize("strides", [(2, 1, 2), (2, 1, 1), (1, 1, 2)])
+@pytest.mark.parametrize("kernel", [(1, 1, 2), (2, 1, 2), (1, 1, 1)])
+def test_windows_that_leave_gaps(kernel, strides):
+    inputs, arrays = data((1, 16, 13, 7, 16), (7, 16, *kernel))
+    check(inputs, flow(apply("Conv", *inputs, strides=strides), inputs), arrays)
+
+
+@computed
 @pytest.mark.parametrize("shape", [(1, 16, 3, 3), (2, 32, 4, 4), (3, 48, 7), (1, 16, 3, 2, 4)])
 @pytest.mark.parametrize("relu", [False, True])
 def test_batch_normalization_keeps_its_statistics_in_float32(shape, relu):

@@ -96,6 +96,8 @@ def conv(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     tiled = _tiled(backend, node, "forward", w.type.sizes, rest)
     if tiled is not None:
         return tiled
+    if x.dtype != np.float32 and _leaves_gaps(windows_of(node)):
+        raise Refused("a convolution that oneDNN 3.2 computes wrongly in halves")
     plain, wanted = weights(backend, w.type, node.attributes["group"])
     source, target = backend.describe(x.type), backend.describe(node.outputs[0].type)
     shift = _plain_vector(backend, bias)
@@ -260,6 +262,12 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node, cast: Node | None = Non
 
     chosen = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (packed(packing),))
     return Offer(made.implementation, bind, workspace=made.scratch, arrangements=(chosen,))
+
+
+def _leaves_gaps(windows: Windows) -> bool:
+    """Whether the windows of volumes, if larger than a position, leave positions between them."""
+    axes = zip(windows.kernel, windows.strides, strict=True)
+    return len(windows.kernel) == 3 and max(windows.kernel) > 1 and any(k < s for k, s in axes)
 
 
 def _sees_padding_alone(windows: Windows, sizes: Sequence[int]) -> bool:
