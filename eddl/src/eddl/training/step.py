@@ -43,6 +43,9 @@ from eddl.training.updates import update_graph
 
 Array = np.ndarray[Any, Any]
 PRECISIONS = ("float32", "bfloat16", "float16")
+Signature = tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]
+"""The element type and the sizes of each array."""
+
 KEEP = 8
 """Programs kept for different input shapes, least recently used first out."""
 
@@ -126,7 +129,7 @@ class Step:
         self._slabs = slabs or Slabs(self._backend)
         self._poison = poison
         self._max_bytes = max_bytes
-        self._programs: dict[tuple[Type, ...], Program | Evaluation] = {}
+        self._programs: dict[Signature, Program | Evaluation] = {}
         self._update_program: Program | Evaluation | None = None
         self._accumulate = accumulate
         self._precision = check_precision(precision, self._backend)
@@ -221,14 +224,17 @@ class Step:
 
     def discard(self) -> None:
         """Forget the gradients and new states gathered since the last update."""
-        self.state.micro[...] = 0
-        self._slabs.forget(self._handover)
+        if self.state.micro:
+            self.state.micro[...] = 0
+        if self._handover.places:
+            self._slabs.forget(self._handover)
 
     def compute(self, *arrays: Any) -> list[Array]:
         """The outputs alone; nothing is changed."""
         self.discard()
         results = self._run(arrays)
-        self.discard()
+        if self._handover.places:
+            self.discard()
         return results
 
     def gradients(self, *arrays: Any) -> tuple[list[Array], list[Array]]:
@@ -253,7 +259,7 @@ class Step:
 
     def program(self, *types: Type) -> Program | Evaluation:
         """The compiled gradients part for inputs of static types."""
-        key = tuple(types)
+        key = tuple((type.dtype, type.sizes) for type in types)
         found = self._programs.pop(key, None)
         if found is None:
             found = self._compile(types)
@@ -265,7 +271,10 @@ class Step:
     @property
     def kernels(self) -> dict[str, dict[str, int]]:
         """The kernels of each compiled program, by the types of its inputs."""
-        programs = {", ".join(map(repr, types)): p for types, p in self._programs.items()}
+        programs = {
+            ", ".join(repr(Type(*pair)) for pair in signature): program
+            for signature, program in self._programs.items()
+        }
         programs |= {"update": self._update_program} if self._update_program is not None else {}
         return {name: p.kernels for name, p in programs.items() if isinstance(p, Program)}
 
@@ -331,6 +340,32 @@ class Step:
         return count + flat_state(self.state.micro, "micro-batch") * MICRO
 
     def _run(self, arrays: Sequence[Any]) -> list[Array]:
+        data, known = arrays, _signature(arrays)
+        if known not in self._programs:  # else arrays of these types have been looked at
+            data = self._fitting(arrays)
+        for index, check in self._checks:
+            check(data[index])
+        with self._backend.within(self._max_bytes):
+            found = self._programs.pop(known, None)
+            if found is None:
+                program = self.program(*(Type(array.dtype, array.shape) for array in data))
+            else:
+                program = self._programs[known] = found
+            if self._handover.places or self._waiting or self._accumulate:
+                return self._gather(program, data)
+            return program.run(data)
+
+    def _gather(self, program: Program | Evaluation, data: Sequence[Array]) -> list[Array]:
+        """Run a program that leaves gradients or new states."""
+        if not self.state.micro:
+            self._begin()
+        with self._slabs.lock:
+            if self._handover.places and isinstance(self.update_program, Program):
+                self._slabs.reserve(self.update_program.plan.slabs)
+            return program.run(data)
+
+    def _fitting(self, arrays: Sequence[Any]) -> list[Array]:
+        """The caller's tensors as arrays that fit the inputs."""
         inputs = self._graph.inputs
         if len(arrays) != len(inputs):
             raise AttributeValueError(
@@ -339,16 +374,7 @@ class Step:
             )
         data = [fit(array, value) for array, value in zip(arrays, inputs, strict=True)]
         _check_batch(inputs, data)
-        for index, check in self._checks:
-            check(data[index])
-        with self._backend.within(self._max_bytes):
-            program = self.program(*(Type(array.dtype, array.shape) for array in data))
-            if not self.state.micro:
-                self._begin()
-            with self._slabs.lock:
-                if self._handover.places and isinstance(self.update_program, Program):
-                    self._slabs.reserve(self.update_program.plan.slabs)
-                return program.run(data)
+        return data
 
     def _begin(self) -> None:
         """Before the first micro-batch: sums are 0, and new states begin as the old ones."""
@@ -431,6 +457,14 @@ class Step:
                 RuntimeWarning,
                 stacklevel=3,
             )
+
+
+def _signature(arrays: Sequence[Any]) -> Any:
+    """What a program is found by; nothing where not all are arrays of NumPy."""
+    for array in arrays:
+        if not isinstance(array, np.ndarray):
+            return None
+    return tuple([(array.dtype, array.shape) for array in arrays])
 
 
 def check_precision(precision: str, backend: Backend) -> str:

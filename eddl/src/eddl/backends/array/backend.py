@@ -135,11 +135,11 @@ class ArrayBackend:
 
     def to_host(self, array: Array, out: Array) -> None:
         """Copy a result out."""
-        np.copyto(out, array)
+        out[...] = array
 
     def copy(self, source: Array, target: Array) -> None:
         """Copy between arrays."""
-        np.copyto(target, source)
+        target[...] = source
 
     def within(self, max_bytes: int | None) -> contextlib.AbstractContextManager[None]:
         """Refuse what needs more bytes than this while the context lasts."""
