@@ -46,9 +46,10 @@ START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
 that a call takes."""
 
-READ, MADE, SHARED, SUMMED = 14.0, 60.0, 100.0, 60.0
+READ, MADE, SHARED, SUMMED, FAR = 14.0, 60.0, 100.0, 60.0, 9.0
 """Products of a convolution in the time that a transformed weight is read in; that it is made in,
-by one thread, and by all together; and that its gradient is summed in."""
+by one thread, and by all together; that its gradient is summed in; and that reading takes longer
+where it was made long ago."""
 
 DIRECT = {"forward": 1.0, "data": 1.0, "weights": 1.12}
 """The time of a product in a direct convolution."""
@@ -122,7 +123,7 @@ class Shape:
     """A convolution of `channels` to `filters`, or its gradient, by its `kind`: "forward", "data"
     or "weights". The third axis of each side is `line` and `result` long; a plane is a volume whose
     second axis has one position. Of so many `threads` each transforms `most` tiles of the first
-    axis at a time, or less."""
+    axis at a time, or less. The weights of planes may be `kept` transformed."""
 
     samples: int
     channels: int
@@ -135,6 +136,7 @@ class Shape:
     kind: str
     threads: int
     most: int
+    kept: bool
 
     @property
     def flat(self) -> bool:
@@ -186,6 +188,8 @@ class Shape:
         weights = self.weights
         if not self.flat:
             made = (MADE - READ) * rounds
+        elif self.kept:
+            made = FAR
         elif self.kind == "weights":  # each thread has sums of its own
             made = SUMMED
         else:
@@ -208,10 +212,11 @@ def _turn(rows: int, columns: int) -> float:
 
 def shape(
     samples: int, channels: int, filters: int, source: Sequence[int], target: Sequence[int],
-    windows: Windows, kind: str, threads: int,
+    windows: Windows, kind: str, threads: int, *, kept: bool = False,
 ) -> Shape:  # fmt: skip
     """The cheapest tiles for a convolution, "forward", or its gradient by the "data" or by the
-    "weights"; `Refused` where the direct convolution is cheaper."""
+    "weights", of weights that may be `kept` transformed; `Refused` where the direct convolution is
+    cheaper."""
     if len(source) != 3 or {*windows.strides, *windows.dilations} != {1}:
         raise Refused("no dense convolution of planes or volumes")
     flat = source[1] == target[1] == windows.kernel[1] == 1
@@ -229,7 +234,7 @@ def shape(
     )
     choices = [
         Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2],
-              kind, threads, most)
+              kind, threads, most, kept and flat)
         for first, second in itertools.product(outer, inner)
         for most in MOST
     ]  # fmt: skip
