@@ -8,7 +8,6 @@ run one at a time and overwrite each other's transient values.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from eddl.compiler.fallback import Fallback, Shares, evaluated, shares
+from eddl.compiler.forks import forks
 from eddl.compiler.plan import FOREVER, Plan
 from eddl.compiler.prepare import last_written, written
 from eddl.compiler.protocol import Backend, Call, Thunk
@@ -61,7 +61,7 @@ class Program:
         self._slabs = slabs
         self._handover = handover
         self._poison = poison
-        self._process = os.getpid()
+        self._forks = forks()
         self._version = -1
         self._arrays: dict[Value, Any] = dict(outside)
         for leaf in graph.leaves:
@@ -95,7 +95,7 @@ class Program:
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]] = ()) -> list[np.ndarray[Any, Any]]:
         """Run on host arrays that fit the graph's inputs; they are borrowed for the call only."""
-        if os.getpid() != self._process:
+        if forks() != self._forks:
             raise StateError(
                 "this program was compiled in another process; build the model anew after a fork"
             )
@@ -135,10 +135,9 @@ class Program:
         if self._hands:
             self._leave()
         results = []
-        for value, sizes, dtype, found in self._ends:
-            host = np.empty(sizes, dtype)
-            self.backend.to_host(self._array(value, given) if found is None else found, host)
-            results.append(host)
+        for value, found in self._ends:
+            array = self._array(value, given) if found is None else found
+            results.append(self.backend.to_host(array))
         return results
 
     def _enter(self) -> None:
@@ -203,7 +202,7 @@ class Program:
             return any(v is not None and id(self.plan.buffers[v]) in borrowed for v in values)
 
         self._ends = [
-            (v, v.type.sizes, v.dtype, None if late_one([v]) else self._array(v, {}))
+            (v, None if late_one([v]) else self._array(v, {}))
             for v in self.graph.outputs
             if v not in self.plan.left
         ]

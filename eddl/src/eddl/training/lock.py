@@ -9,10 +9,10 @@ turns: a second one waits for the end of the first. Models that share parameters
 
 from __future__ import annotations
 
-from os import getpid
 from threading import RLock, get_ident
 from types import TracebackType
 
+from eddl.compiler.forks import forks
 from eddl.errors import StateError
 
 
@@ -23,18 +23,18 @@ class Lock:
         self._renew()
 
     def _renew(self) -> None:
-        self._process = getpid()
+        self._forks = forks()
         self._lock = RLock()
         self._owner, self._depth = 0, 0
 
     @property
     def mine(self) -> bool:
         """Whether this thread holds it."""
-        return self._owner == get_ident() and self._process == getpid()
+        return self._owner == get_ident() and self._forks == forks()
 
     def take(self, *, wait: bool = True) -> bool:
         """Hold it; whether it could be had."""
-        if self._process != getpid():
+        if self._forks != forks():
             self._renew()
         if not self._lock.acquire(wait):
             return False

@@ -224,14 +224,14 @@ class Step:
 
     def discard(self) -> None:
         """Forget the gradients and new states gathered since the last update."""
-        if self.state.micro:
-            self.state.micro[...] = 0
+        self.state.micro[...] = 0
         if self._handover.places:
             self._slabs.forget(self._handover)
 
     def compute(self, *arrays: Any) -> list[Array]:
         """The outputs alone; nothing is changed."""
-        self.discard()
+        if self.state.micro or self._handover.places:
+            self.discard()
         results = self._run(arrays)
         if self._handover.places:
             self.discard()
@@ -327,9 +327,10 @@ class Step:
         offset, type = group.offset(parameter), parameter.type
         if self._accumulate:
             return self.state.gathered_at(offset, type)
-        host = np.empty(type.sizes, type.dtype)
-        self._backend.to_host(self._backend.view(self._slabs.memory[0], offset, type), host)
-        return host
+        found: Array = self._backend.to_host(
+            self._backend.view(self._slabs.memory[0], offset, type)
+        )
+        return found
 
     def _moment(self) -> Value:
         """The counter of random numbers: the step, and the micro-batch in its high word."""
@@ -345,15 +346,21 @@ class Step:
             data = self._fitting(arrays)
         for index, check in self._checks:
             check(data[index])
+        if self._max_bytes is None:
+            return self._launch(known, data)
         with self._backend.within(self._max_bytes):
-            found = self._programs.pop(known, None)
-            if found is None:
-                program = self.program(*(Type(array.dtype, array.shape) for array in data))
-            else:
-                program = self._programs[known] = found
-            if self._handover.places or self._waiting or self._accumulate:
-                return self._gather(program, data)
-            return program.run(data)
+            return self._launch(known, data)
+
+    def _launch(self, known: Signature | None, data: Sequence[Array]) -> list[Array]:
+        """Run the program that is known by a signature, or the one for what has none."""
+        found = None if known is None else self._programs.pop(known, None)
+        if known is None or found is None:
+            program = self.program(*(Type(array.dtype, array.shape) for array in data))
+        else:
+            program = self._programs[known] = found
+        if self._handover.places or self._waiting or self._accumulate:
+            return self._gather(program, data)
+        return program.run(data)
 
     def _gather(self, program: Program | Evaluation, data: Sequence[Array]) -> list[Array]:
         """Run a program that leaves gradients or new states."""
@@ -459,7 +466,7 @@ class Step:
             )
 
 
-def _signature(arrays: Sequence[Any]) -> Any:
+def _signature(arrays: Sequence[Any]) -> Signature | None:
     """What a program is found by; nothing where not all are arrays of NumPy."""
     for array in arrays:
         if not isinstance(array, np.ndarray):

@@ -7,6 +7,8 @@ its numbers. `within` and `EDDL_MAX_BYTES` set a lower limit than the memory tha
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -19,21 +21,14 @@ SMALL = 1 << 26
 _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
-class within:
+@contextmanager
+def within(max_bytes: int | None) -> Iterator[None]:
     """Refuse what needs more than `max_bytes` while the body runs; `None` sets no limit."""
-
-    __slots__ = ("_max_bytes", "_token")
-
-    def __init__(self, max_bytes: int | None) -> None:
-        self._max_bytes = max_bytes
-
-    def __enter__(self) -> None:
-        limit = self._max_bytes
-        self._token = None if limit is _limit.get() else _limit.set(limit)
-
-    def __exit__(self, *_: object) -> None:
-        if self._token is not None:
-            _limit.reset(self._token)
+    token = _limit.set(max_bytes)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
 
 
 def free_memory() -> int | None:
