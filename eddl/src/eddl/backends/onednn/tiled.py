@@ -69,7 +69,9 @@ def offer(
         weights = (*weights[:3], 1, weights[3])
         windows = _raised(windows)
     count = backend.threads.count
-    found = shape(samples, channels, filters, source, target, windows, kind, count, kept=kept)
+    passes = sum(4 if f == "PRelu" else 1 for f in followers)
+    found = shape(samples, channels, filters, source, target, windows, kind, count, kept=kept,
+                  passes=passes)  # fmt: skip
     work = _Work(backend, found, Line(backend, found, windows, weights))
     space = Workspace()
     _Memory(space, work)
