@@ -169,3 +169,31 @@ def test_summary_counts_the_arithmetic_for_given_shapes():
     assert f"{conv + relu:,} FLOPs forward" in text
     net.freeze()
     assert "216 of them frozen" in net.summary()
+
+
+def test_a_prediction_like_one_before_is_looked_at_all_the_same():
+    """Arrays of known types go straight to their program; all others are fitted or refused."""
+    data, _ = blobs(6)
+    net = small()
+    expected = net.predict(data)
+    kept = expected.copy()
+    assert expected.base is None
+    for given in (data, data.tolist(), np.asfortranarray(data), data[::-1][::-1]):
+        np.testing.assert_array_equal(net.predict(given), kept)
+    np.testing.assert_allclose(net.predict(data.astype("f8")), kept, rtol=1e-6)
+    net.predict(-data)
+    np.testing.assert_array_equal(expected, kept)
+    np.testing.assert_allclose(net.predict(data, batch_size=4), kept, rtol=1e-5)
+    for given, said in [((data[:, :3],), "shape"), ((data[:0],), "nothing"),
+                        ((data, data), "expected 1"), ((), "0 inputs"),
+                        ((data.astype("complex64"),), "type complex64")]:  # fmt: skip
+        with pytest.raises(EddlError, match=said):
+            net.predict(*given)
+    for size in (0, -2):
+        with pytest.raises(EddlError, match="at least 1"):
+            net.predict(data, batch_size=size)
+    weights = net.weights()
+    net.set_weights({name: 0 * array for name, array in weights.items()})
+    np.testing.assert_allclose(net.predict(data), np.full((6, 3), 1 / 3), rtol=1e-6)
+    net.set_weights(weights)
+    np.testing.assert_array_equal(net.predict(data), kept)

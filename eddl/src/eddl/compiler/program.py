@@ -8,7 +8,6 @@ run one at a time and overwrite each other's transient values.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from eddl.compiler.fallback import Fallback, Shares, evaluated, shares
+from eddl.compiler.forks import forks
 from eddl.compiler.plan import FOREVER, Plan
 from eddl.compiler.prepare import last_written, written
 from eddl.compiler.protocol import Backend, Call, Thunk
@@ -61,9 +61,8 @@ class Program:
         self._slabs = slabs
         self._handover = handover
         self._poison = poison
-        self._process = os.getpid()
+        self._forks = forks()
         self._version = -1
-        self._inputs = set(graph.inputs)
         self._arrays: dict[Value, Any] = dict(outside)
         for leaf in graph.leaves:
             if isinstance(leaf, Constant):
@@ -77,6 +76,9 @@ class Program:
         for value in (*kept, *small):
             self._arrays[value] = self._fresh(value)
         plan.kept += copied(value.type for value in graph.inputs)
+        self._hands = handover is not None and bool(plan.found or plan.left)
+        self._entries = [(value, value.type.sizes, value.dtype, self._arrays.get(value))
+                         for value in graph.inputs]  # fmt: skip
         self._read = self._used()
 
     @property
@@ -93,12 +95,12 @@ class Program:
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]] = ()) -> list[np.ndarray[Any, Any]]:
         """Run on host arrays that fit the graph's inputs; they are borrowed for the call only."""
-        if os.getpid() != self._process:
+        if forks() != self._forks:
             raise StateError(
                 "this program was compiled in another process; build the model anew after a fork"
             )
-        for value, array in zip(self.graph.inputs, inputs, strict=True):
-            if array.shape != value.type.sizes or array.dtype != value.dtype:
+        for (value, sizes, dtype, _), array in zip(self._entries, inputs, strict=True):
+            if array.shape != sizes or array.dtype != dtype:
                 raise ShapeError(
                     f"input {value.name}: received {array.dtype}{list(array.shape)}, expected "
                     f"{value.type}"
@@ -107,38 +109,36 @@ class Program:
             return self._run(inputs)
 
     def _run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        self._prepare()
-        self._bind()
-        self._enter()
+        if self._before and self._prepared != last_written():
+            self._prepare()
+        if self._version != self._slabs.version:
+            self._bind()
+        if self._hands or self._slabs.here is not None:
+            self._enter()
         given: dict[Value, Any] = {}
-        for value, array in zip(self.graph.inputs, inputs, strict=True):
-            if value in self._arrays:
-                self.backend.copy(self.backend.from_host(array), self._arrays[value])
-            else:
+        for (value, _, _, own), array in zip(self._entries, inputs, strict=True):
+            if own is None:
                 given[value] = self.backend.from_host(array)
-        self.backend.run(self._ready or self._made(given))
-        if self.graph.updates:
-            written()
-        self._leave()
-        results = []
-        for value in self.graph.outputs:
-            if value in self.plan.left:
-                continue
-            host = np.empty(value.type.sizes, value.dtype)
-            found = self._ends.get(value)
-            self.backend.to_host(self._array(value, given) if found is None else found, host)
-            results.append(host)
-        return results
-
-    def _made(self, given: Mapping[Value, Any]) -> list[Thunk]:
-        """The calls of a run on the caller's arrays."""
-        calls = list(self._thunks)
-        for index in self._late:
-            calls[index] = self._thunk(index, self.plan.calls[index], given)
+            else:
+                self.backend.copy(self.backend.from_host(array), own)
+        calls = self._thunks
+        if self._late:
+            calls = calls.copy()
+            for place, index in self._late:
+                calls[place] = self._thunk(index, given)
         if self._poison:
             calls = self._with_poison(calls)
-        calls += self._copies(given) if self._moves is None else self._moves
-        return [call for call in calls if call is not _nothing]
+        moves = self._copies(given) if self._moves is None else self._moves
+        self.backend.run([*calls, *moves] if moves else calls)
+        if self.graph.updates:
+            written()
+        if self._hands:
+            self._leave()
+        results = []
+        for value, found in self._ends:
+            array = self._array(value, given) if found is None else found
+            results.append(self.backend.to_host(array))
+        return results
 
     def _enter(self) -> None:
         """Have in the slabs what this program finds there, and nothing else that is wanted."""
@@ -150,16 +150,15 @@ class Program:
         self._slabs.put_aside()
 
     def _leave(self) -> None:
+        """Leave there what another program will read; what this one found has been read."""
         if self._handover is not None and self.plan.left:
             self._slabs.leave(self._handover)
-        elif self._handover is not None and self.plan.found:
+        elif self._handover is not None:
             self._slabs.forget(self._handover)
 
     def _prepare(self) -> None:
-        """Make the calls that need no run's inputs, if states may have changed since."""
+        """Make the calls that need no run's inputs, as states may have changed since."""
         now = last_written()
-        if not self._before or self._prepared == now:
-            return
         arrays = dict(self._arrays)
         for call in self._before:
             for position, value in enumerate(call.outputs):
@@ -193,10 +192,8 @@ class Program:
         return read | {*self.graph.outputs, *self.graph.updates.values()}
 
     def _bind(self) -> None:
-        """Bind all calls that do not read the caller's arrays, anew when the slabs moved."""
+        """Bind all calls that do not read the caller's arrays, as the slabs have moved."""
         self._slabs.reserve(self.plan.slabs)
-        if self._version == self._slabs.version:
-            return
         borrowed = {
             id(self.plan.buffers[value]) for value in self.graph.inputs if value not in self._arrays
         }
@@ -204,24 +201,27 @@ class Program:
         def late_one(values: Iterable[Value | None]) -> bool:
             return any(v is not None and id(self.plan.buffers[v]) in borrowed for v in values)
 
-        self._late = [
-            index
-            for index, call in enumerate(self.plan.calls)
-            if late_one((*call.inputs, *call.outputs)) and not call.offer.views
+        self._ends = [
+            (v, None if late_one([v]) else self._array(v, {}))
+            for v in self.graph.outputs
+            if v not in self.plan.left
         ]
-        late = set(self._late)
-        self._ends = {v: self._array(v, {}) for v in self.graph.outputs if not late_one([v])}
         moved = (*self.graph.updates.values(), *self.plan.left)
         self._moves = None if late_one(moved) else self._copies({})
-        self._thunks: list[Thunk] = [
-            _nothing if index in late else self._thunk(index, call, {})
-            for index, call in enumerate(self.plan.calls)
-        ]
-        fixed = not self._late and self._moves is not None
-        self._ready = self._made({}) if fixed else []
+        self._thunks: list[Thunk] = []
+        self._late: list[tuple[int, int]] = []
+        """Where among those a call stands that reads the caller's arrays, and its number."""
+        for index, call in enumerate(self.plan.calls):
+            if call.offer.views and not self._poison:
+                continue
+            late = late_one((*call.inputs, *call.outputs))
+            if late:
+                self._late.append((len(self._thunks), index))
+            self._thunks.append(_nothing if late else self._thunk(index, {}))
         self._version = self._slabs.version
 
-    def _thunk(self, index: int, call: Call, given: Mapping[Value, Any]) -> Thunk:
+    def _thunk(self, index: int, given: Mapping[Value, Any]) -> Thunk:
+        call = self.plan.calls[index]
         if call.offer.views:
             return _nothing
         inputs = [None if v is None else self._array(v, given) for v in call.inputs]

@@ -150,8 +150,8 @@ class Backend(Protocol):
     def from_host(self, array: np.ndarray[Any, Any]) -> Any:
         """An array of the device with the content of a host array, shared where possible."""
 
-    def to_host(self, array: Any, out: np.ndarray[Any, Any]) -> None:
-        """Copy an array of the device into a host array."""
+    def to_host(self, array: Any) -> np.ndarray[Any, Any]:
+        """A copy of an array of the device on the host, its elements in the order of the axes."""
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy between arrays of the device."""

@@ -42,7 +42,8 @@ class Slabs:
         self.version = 0
         self.lock = threading.RLock()
         """Held by the program that runs: the others would write to the same memory."""
-        self._here: Handover | None = None
+        self.here: Handover | None = None
+        """What one program left in them for another."""
 
     def reserve(self, sizes: Sequence[int]) -> None:
         """Make room for slabs of these sizes; memory that is too small is replaced."""
@@ -60,18 +61,18 @@ class Slabs:
 
     def put_aside(self) -> None:
         """Keep what was left for another program, as the slabs are about to be written."""
-        left, self._here = self._here, None
+        left, self.here = self.here, None
         if left is not None:
             left.aside = self._bytes(self.backend.allocate(left.nbytes), left.nbytes)
             self.backend.copy(self._bytes(self.memory[0], left.nbytes), left.aside)
 
     def leave(self, left: Handover) -> None:
         """Say that a program left these values."""
-        self._here, left.aside, left.waits = left, None, True
+        self.here, left.aside, left.waits = left, None, True
 
     def take(self, left: Handover) -> None:
         """Have these values in their places, for a program that is about to read them."""
-        if self._here is left:
+        if self.here is left:
             return
         if left.aside is None:
             raise StateError("this program reads what another one leaves, which has not run before")
@@ -83,8 +84,8 @@ class Slabs:
         """Nobody will read these values, or not again."""
         with self.lock:
             left.aside, left.waits = None, False
-            if self._here is left:
-                self._here = None
+            if self.here is left:
+                self.here = None
 
     def _bytes(self, memory: Any, count: int) -> Any:
         return self.backend.view(memory, 0, Type("uint8", (count,)))

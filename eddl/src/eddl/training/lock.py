@@ -9,10 +9,10 @@ turns: a second one waits for the end of the first. Models that share parameters
 
 from __future__ import annotations
 
-import os
-import threading
+from threading import RLock, get_ident
 from types import TracebackType
 
+from eddl.compiler.forks import forks
 from eddl.errors import StateError
 
 
@@ -23,22 +23,22 @@ class Lock:
         self._renew()
 
     def _renew(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.RLock()
+        self._forks = forks()
+        self._lock = RLock()
         self._owner, self._depth = 0, 0
 
     @property
     def mine(self) -> bool:
         """Whether this thread holds it."""
-        return self._owner == threading.get_ident() and self._process == os.getpid()
+        return self._owner == get_ident() and self._forks == forks()
 
     def take(self, *, wait: bool = True) -> bool:
         """Hold it; whether it could be had."""
-        if self._process != os.getpid():
+        if self._forks != forks():
             self._renew()
-        if not self._lock.acquire(blocking=wait):
+        if not self._lock.acquire(wait):
             return False
-        self._owner = threading.get_ident()
+        self._owner = get_ident()
         self._depth += 1
         return True
 

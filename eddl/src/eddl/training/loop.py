@@ -232,21 +232,26 @@ def run_evaluation(model: Model, data: Any, targets: Any, *, batch_size: int) ->
 
 def run_prediction(step: Step, inputs: Sequence[Any], batch_size: int) -> Any:
     """`Model.predict`."""
-    arrays = [as_host_array(x, what="inputs") for x in inputs]
-    if not arrays or len({len(x) for x in arrays}) != 1:
+    arrays = [x if isinstance(x, np.ndarray) else as_host_array(x, what="inputs") for x in inputs]
+    if len(set(map(len, arrays))) != 1:
         raise ShapeError(f"predict: received {len(arrays)} inputs, expected arrays of one size")
+    if len(arrays[0]) <= batch_size:
+        whole = step.compute(*arrays)
+        return whole[0] if len(whole) == 1 else whole
+    if batch_size < 1:
+        raise AttributeValueError(
+            f"predict: received batch_size={batch_size}, expected a whole number of at least 1"
+        )
     parts = [
         step.compute(*(x[start : start + batch_size] for x in arrays))
-        for start in range(0, max(len(arrays[0]), 1), batch_size)
+        for start in range(0, len(arrays[0]), batch_size)
     ]
-    if len(parts) > 1 and any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):
+    if any(np.ndim(o) == 0 or len(o) != batch_size for o in parts[0]):
         raise ShapeError(
             f"predict: the outputs do not have the batch as their first axis, so that batches "
             f"of {batch_size} cannot be joined; call it with batch_size={len(arrays[0])}"
         )
-    results = [
-        part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
-    ]
+    results = [np.concatenate(part) for part in zip(*parts, strict=True)]
     return results[0] if len(results) == 1 else results
 
 

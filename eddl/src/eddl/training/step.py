@@ -43,6 +43,9 @@ from eddl.training.updates import update_graph
 
 Array = np.ndarray[Any, Any]
 PRECISIONS = ("float32", "bfloat16", "float16")
+Signature = tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]
+"""The element type and the sizes of each array."""
+
 KEEP = 8
 """Programs kept for different input shapes, least recently used first out."""
 
@@ -126,9 +129,7 @@ class Step:
         self._slabs = slabs or Slabs(self._backend)
         self._poison = poison
         self._max_bytes = max_bytes
-        self._programs: dict[tuple[Type, ...], Program | Evaluation] = {}
-        self._recent: tuple[Any, Program | Evaluation | None] = (None, None)
-        """The types of the last arrays, and their program."""
+        self._programs: dict[Signature, Program | Evaluation] = {}
         self._update_program: Program | Evaluation | None = None
         self._accumulate = accumulate
         self._precision = check_precision(precision, self._backend)
@@ -226,13 +227,16 @@ class Step:
     def discard(self) -> None:
         """Forget the gradients and new states gathered since the last update."""
         self.state.micro[...] = 0
-        self._slabs.forget(self._handover)
+        if self._handover.places:
+            self._slabs.forget(self._handover)
 
     def compute(self, *arrays: Any) -> list[Array]:
         """The outputs alone; nothing is changed."""
-        self.discard()
+        if self.state.micro or self._handover.places:
+            self.discard()
         results = self._run(arrays)
-        self.discard()
+        if self._handover.places:
+            self.discard()
         return results
 
     def gradients(self, *arrays: Any) -> tuple[list[Array], list[Array]]:
@@ -257,7 +261,7 @@ class Step:
 
     def program(self, *types: Type) -> Program | Evaluation:
         """The compiled gradients part for inputs of static types."""
-        key = tuple(types)
+        key = tuple((type.dtype, type.sizes) for type in types)
         found = self._programs.pop(key, None)
         if found is None:
             found = self._compile(types)
@@ -269,7 +273,10 @@ class Step:
     @property
     def kernels(self) -> dict[str, dict[str, int]]:
         """The kernels of each compiled program, by the types of its inputs."""
-        programs = {", ".join(map(repr, types)): p for types, p in self._programs.items()}
+        programs = {
+            ", ".join(repr(Type(*pair)) for pair in signature): program
+            for signature, program in self._programs.items()
+        }
         programs |= {"update": self._update_program} if self._update_program is not None else {}
         return {name: p.kernels for name, p in programs.items() if isinstance(p, Program)}
 
@@ -325,9 +332,10 @@ class Step:
         offset, type = group.offset(parameter), parameter.type
         if self._accumulate:
             return self.state.gathered_at(offset, type)
-        host = np.empty(type.sizes, type.dtype)
-        self._backend.to_host(self._backend.view(self._slabs.memory[0], offset, type), host)
-        return host
+        found: Array = self._backend.to_host(
+            self._backend.view(self._slabs.memory[0], offset, type)
+        )
+        return found
 
     def _moment(self) -> Value:
         """The counter of random numbers: the step, and the micro-batch in its high word."""
@@ -338,25 +346,38 @@ class Step:
         return count + flat_state(self.state.micro, "micro-batch") * MICRO
 
     def _run(self, arrays: Sequence[Any]) -> list[Array]:
-        types, program = self._recent
-        if types is None or _types(arrays) != types:
-            program = None
-        data = self._fitted(arrays) if program is None else arrays
+        data, known = arrays, _signature(arrays)
+        if known not in self._programs:  # else arrays of these types have been looked at
+            data = self._fitting(arrays)
         for index, check in self._checks:
             check(data[index])
+        if self._max_bytes is None:
+            return self._launch(known, data)
         with self._backend.within(self._max_bytes):
-            if program is None:
-                program = self.program(*(Type(array.dtype, array.shape) for array in data))
-                self._recent = _types(data), program
-            if not self.state.micro:
-                self._begin()
-            with self._slabs.lock:
-                if self._handover.places and isinstance(self.update_program, Program):
-                    self._slabs.reserve(self.update_program.plan.slabs)
-                return program.run(data)
+            return self._launch(known, data)
 
-    def _fitted(self, arrays: Sequence[Any]) -> list[Array]:
-        """The caller's tensors as arrays of the inputs' types, whose sizes agree."""
+    def _launch(self, known: Signature | None, data: Sequence[Array]) -> list[Array]:
+        """Run the program that is known by a signature, or the one for what has none."""
+        found = None if known is None else self._programs.pop(known, None)
+        if known is None or found is None:
+            program = self.program(*(Type(array.dtype, array.shape) for array in data))
+        else:
+            program = self._programs[known] = found
+        if self._handover.places or self._waiting or self._accumulate:
+            return self._gather(program, data)
+        return program.run(data)
+
+    def _gather(self, program: Program | Evaluation, data: Sequence[Array]) -> list[Array]:
+        """Run a program that leaves gradients or new states."""
+        if not self.state.micro:
+            self._begin()
+        with self._slabs.lock:
+            if self._handover.places and isinstance(self.update_program, Program):
+                self._slabs.reserve(self.update_program.plan.slabs)
+            return program.run(data)
+
+    def _fitting(self, arrays: Sequence[Any]) -> list[Array]:
+        """The caller's tensors as arrays that fit the inputs."""
         inputs = self._graph.inputs
         if len(arrays) != len(inputs):
             raise AttributeValueError(
@@ -451,10 +472,12 @@ class Step:
             )
 
 
-def _types(arrays: Sequence[Any]) -> list[tuple[Any, ...]] | None:
-    """Element types and shapes, if all are arrays."""
-    plain = all(type(array) is np.ndarray for array in arrays)
-    return [(array.dtype, array.shape) for array in arrays] if plain else None
+def _signature(arrays: Sequence[Any]) -> Signature | None:
+    """What a program is found by; nothing where not all are arrays of NumPy."""
+    for array in arrays:
+        if not isinstance(array, np.ndarray):
+            return None
+    return tuple([(array.dtype, array.shape) for array in arrays])
 
 
 def check_precision(precision: str, backend: Backend) -> str:

@@ -28,6 +28,8 @@ def both(inputs, outputs, arrays, **options):
         ((2, 3, 17), {"kernel_shape": (2,), "dilations": (2,)}),
         ((1, 17, 4, 5, 6), {"kernel_shape": (2, 1, 3), "strides": (2, 1, 3), "ceil_mode": 1}),
         ((2, 16, 64, 64), {"kernel_shape": (2, 2), "strides": (2, 2)}),
+        ((2, 3, 9000), {"kernel_shape": (2,), "strides": (2,)}),
+        ((1, 5, 12, 31, 33), {"kernel_shape": (2, 2, 2), "strides": (2, 2, 2)}),
     ],
 )
 @pytest.mark.parametrize("whole", [False, True])

@@ -290,9 +290,11 @@ class Alone(Execution):
         count = dnnl.omp_get_max_threads()
         dnnl.omp_set_num_threads(1)
         try:
-            super().__call__()
+            failed = self._run()
         finally:
             dnnl.omp_set_num_threads(count)
+        if failed:
+            raise Refused("oneDNN: a kernel failed while it ran")
 
 
 def memory(library: Library, descriptor: Descriptor, array: Array) -> Handle:

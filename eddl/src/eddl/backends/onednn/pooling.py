@@ -49,7 +49,7 @@ from eddl.ops.pooling import windows_of
 
 Array = np.ndarray[Any, Any]
 FEW = 1 << 15
-"""Elements below which one thread looks through them as fast as several."""
+"""Elements below which NumPy looks through them as fast as several threads."""
 
 
 def _geometry(node: Node, large: Type) -> list[Any]:
@@ -81,28 +81,69 @@ def _forward(backend: OneDnnBackend, node: Node, large: Type, small: Type) -> Ke
     return made
 
 
-def _finite(backend: OneDnnBackend, x: Array) -> Callable[[], bool]:
-    """The call that says whether all elements are finite; rarely it denies it of large ones."""
-    elements = flattened(x)
-    parts = backend.threads.split(elements.size) if elements.size > FEW else [(0, elements.size)]
-    found = [True] * len(parts)
+class Look:
+    """Says whether all elements are finite; rarely it denies it of large ones.
 
-    def look(number: int, part: Array) -> None:
-        if part.dtype == np.float32:
-            found[number] = bool(np.isfinite(np.dot(part, part)))
+    `need` is the memory in bytes for the means of the rows, which oneDNN's threads compute of many
+    float32: a mean is not finite where an element is not.
+    """
+
+    def __init__(self, backend: OneDnnBackend, type: Type) -> None:
+        self._threads = backend.threads
+        self._means: Kernel | None = None
+        self.need = 0
+        if type.dtype != np.float32 or type.count <= FEW:
             return
-        # As integers the greatest of either sign are those that are not finite.
-        found[number] = bool(
-            part.view(np.int16).max() < INFINITY and part.view(np.uint16).max() < SIGN | INFINITY
-        )
+        *others, size = type.sizes
+        space, means = [1] * (type.rank - 3), Type(type.dtype, (*others, 1))
+        ends = backend.describe(type), backend.describe(means)
+        rows, none = longs([*space, size]), longs([0] * (type.rank - 2))
+        try:
+            self._means = Kernel(
+                backend.library, "pooling_forward", backend.library.engine, FORWARD_INFERENCE,
+                POOLING_AVERAGE_ALL, *ends, rows, rows, none, none, none,
+                attributes(backend.library),
+            )  # fmt: skip
+        except Refused:
+            return
+        self._ends, self._count = ends, means.count
+        self.need = -(-means.nbytes // 64) * 64 + self._means.scratch
 
-    tasks = [partial(look, i, elements[a:b]) for i, (a, b) in enumerate(parts)]
+    def bind(self, x: Array, workspace: Any) -> Callable[[], bool]:
+        """The call for an array with its channels last."""
+        elements = flattened(x)
+        if self._means is not None:
+            source, target = self._ends
+            means = workspace[: self._count * 4].view(np.float32)
+            scratch = workspace[-(-means.nbytes // 64) * 64 :] if self._means.scratch else None
+            run = self._means.bind({SRC: (source, x), DST: (target, means)}, scratch)
 
-    def run() -> bool:
-        backend.threads.run(tasks)
-        return all(found)
+            def look() -> bool:
+                run()
+                return bool(np.isfinite(np.dot(means, means)))
 
-    return run
+            return look
+        if elements.dtype == np.float32:
+            return lambda: bool(np.isfinite(np.dot(elements, elements)))
+        return self._halves(elements)
+
+    def _halves(self, elements: Array) -> Callable[[], bool]:
+        """Of bfloat16: as integers the greatest of either sign are those that are not finite."""
+        few = elements.size <= FEW
+        parts = [(0, elements.size)] if few else self._threads.split(elements.size)
+        found = [True] * len(parts)
+
+        def look(number: int, part: Array) -> None:
+            below = part.view(np.int16).max() < INFINITY
+            found[number] = bool(below and part.view(np.uint16).max() < SIGN | INFINITY)
+
+        tasks = [partial(look, i, elements[a:b]) for i, (a, b) in enumerate(parts)]
+
+        def run() -> bool:
+            self._threads.run(tasks)
+            return all(found)
+
+        return run
 
 
 SIGN, INFINITY = 0x8000, 0x7F80
@@ -123,7 +164,8 @@ def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
     assert x is not None
     made = _forward(backend, node, x.type, y.type)
     source, target = backend.describe(x.type), backend.describe(y.type)
-    places, positions = made.descriptor(WORKSPACE), y.type.count
+    places, positions = made.descriptor(WORKSPACE), -(-y.type.count // 64) * 64
+    look = Look(backend, x.type)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         chosen = outputs[2]
@@ -132,9 +174,9 @@ def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
         data, result = straight(inputs[0]), outputs[0]
         pool = made.bind(
             {SRC: (source, data), DST: (target, result), WORKSPACE: (places, chosen)},
-            workspace[-(-positions // 64) * 64 :] if made.scratch else None,
+            workspace[positions:] if made.scratch else None,
         )
-        finite = _finite(backend, data)
+        finite = look.bind(data, workspace[positions:] if look.need else None)
 
         def run() -> None:
             pool()
@@ -150,7 +192,7 @@ def max_pool(backend: OneDnnBackend, node: Node) -> Offer | None:
     return Offer(
         made.implementation,
         bind,
-        workspace=-(-positions // 64) * 64 + made.scratch,
+        workspace=positions + max(made.scratch, look.need),
         optional=frozenset({1, 2}),
         arrangements=(chosen,),
     )
