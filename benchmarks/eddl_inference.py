@@ -19,7 +19,7 @@ from typing import Any
 
 from measure import THREADS, Action, Benchmark, Peer, Row, cell, header, not_run, table
 from networks import NETWORKS, Network
-from peers import torch_peers, twin, versions
+from peers import own_peer, torch_peers, twin, versions
 
 PASSIVE = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
 """Whether threads that wait sleep at once: then onnxruntime's must do so, too."""
@@ -153,7 +153,7 @@ def _reached(by_key: dict[tuple[str, str], Row], peer: str) -> str:
 BENCHMARK = Benchmark(
     __file__,
     {
-        "eddl": Peer(ours),
+        "eddl": own_peer(ours),
         "onnxruntime": Peer(onnxruntime, imports=("onnxruntime", "onnx")),
         "openvino": Peer(openvino, imports=("openvino", "onnx")),
         **torch_peers(torch, "torch "),

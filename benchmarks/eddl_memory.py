@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any
 
 from eddl_training import theirs
-from measure import Action, Benchmark, Peer, Row, cell, header, not_run, table
+from measure import Action, Benchmark, Row, cell, header, not_run, table
 from networks import BATCHES, NETWORKS, Network
-from peers import torch_peers, versions
+from peers import own_peer, torch_peers, versions
 
 MODES = {"eddl": "fast", "eddl low": "low"}
 AIMS = (("eddl", "eager", 0.75), ("eddl", "channels last", 0.85), ("eddl low", "eager", 0.45))
@@ -114,7 +114,7 @@ if __name__ == "__main__":
     Memory(
         __file__,
         {
-            **{name: Peer(partial(ours, mode), imports=("eddl",)) for name, mode in MODES.items()},
+            **{name: own_peer(partial(ours, mode)) for name, mode in MODES.items()},
             **torch_peers(theirs, forms=("eager", "channels last")),
         },
         ours=("eddl",),

@@ -14,9 +14,9 @@ import itertools
 from functools import partial
 from typing import Any
 
-from measure import Action, Benchmark, Peer, Row, cell, header, not_run, table
+from measure import Action, Benchmark, Row, cell, header, not_run, table
 from networks import BATCHES, NETWORKS, Network
-from peers import FORMS, torch_peers, twin, versions
+from peers import FORMS, own_peer, torch_peers, twin, versions
 
 OURS = ("eddl", "eddl array")
 PEERS = tuple(FORMS)
@@ -123,8 +123,8 @@ def _aim(what: str, name: str) -> str:
 BENCHMARK = Benchmark(
     __file__,
     {
-        "eddl": Peer(partial(ours, "cpu")),
-        "eddl array": Peer(partial(ours, "cpu:array")),
+        "eddl": own_peer(partial(ours, "cpu")),
+        "eddl array": own_peer(partial(ours, "cpu:array"), "cpu:array"),
         **torch_peers(theirs),
     },
     ours=OURS,

@@ -2,10 +2,12 @@
 
 A script gives a `Benchmark` its peers, one of which is ours, and calls `main`. Each peer runs first
 in processes of its own, in turn; the first of them tells how long the first step took, from before
-the network is made; all tell how far resident memory grew from there to the peak of the third step,
-and how much of that is code. Then
-all run step by step in turn in one process, where the values that they return must agree. Threads
-and OpenMP settings are the same for all. Only the ratio of what ran together says who is faster.
+the network is made but with all libraries loaded; all tell how far resident memory grew from there
+to the peak of the third step, and how much of that is code. Then all run step by step in turn in
+one process, where the values that they return must agree. Before each step there is a rest, in
+which the threads of the one before it, that spin for a while in case there is more to do, fall
+asleep: on as few processors as threads they would take the next peer's time. Threads and OpenMP
+settings are the same for all. Only the ratio of what ran together says who is faster.
 
 Results stand in JSON beside the script, a row for each network, ours and peer; a run replaces the
 rows that it measured, and drops those of another machine. The table is written from all of them.
@@ -33,6 +35,8 @@ Action = Callable[[], Any]
 Row = dict[str, Any]
 THREADS = 2
 SLOW = 20.0
+REST = 0.02
+"""Seconds before each step of several in turn."""
 AGREE = 1e-3
 """How far the first values of peers may be apart, of the greatest."""
 
@@ -41,11 +45,12 @@ AGREE = 1e-3
 class Peer:
     """`make` builds the network, with the weights of a model where one is given, and returns its
     step, whose value, if any, must equal the others'; `refuse` says why a network is not run;
-    `imports` are loaded before anything is measured."""
+    `imports` are loaded before anything is measured, and `load` loads what they load later."""
 
     make: Callable[[Network, Any], Action]
     refuse: Callable[[Network], str] = lambda network: ""
     imports: tuple[str, ...] = ()
+    load: Callable[[], object] = lambda: None
 
 
 def resident() -> int:
@@ -64,8 +69,15 @@ def peak() -> int:
 
 
 def code() -> int:
-    """Bytes of memory that are parts of files: code, above all."""
-    return _status("RssFile")
+    """Bytes of memory that are parts of files, code above all, or code that was made."""
+    made, runs = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if "-" in words[0]:
+            runs = "x" in words[1] and len(words) == 5  # what can run and belongs to no file
+        elif words[0] == "Rss:" and runs:
+            made += 1024 * int(words[1])
+    return _status("RssFile") + made
 
 
 def _status(field: str) -> int:
@@ -83,6 +95,7 @@ def timed(actions: dict[str, Action], rounds: int, seconds: float) -> dict[str, 
         if turn >= 3 and time.perf_counter() - began > SLOW * len(actions):
             break
         for name, action in actions.items():
+            time.sleep(REST if len(actions) > 1 else 0.0)
             start = time.perf_counter(), time.process_time()
             action()
             found[name].append([time.perf_counter() - start[0], time.process_time() - start[1]])
@@ -240,6 +253,7 @@ class Benchmark:
         peer = self.peers[peers[0]]
         for name in peer.imports:
             importlib.import_module(name)
+        peer.load()
         network.batch()
         forget_peak()
         files, before, began = code(), resident(), time.perf_counter()

@@ -33,6 +33,17 @@ def twin(last: bool, compiled: bool, network: Network, model: Any) -> tuple[Any,
     return made, torch.compile(made) if compiled else made, layout
 
 
+def own_peer(make: Callable[[Network, Any], Action], device: str = "cpu") -> Peer:
+    """A peer that is ours, on a device."""
+
+    def load() -> object:
+        import eddl
+
+        return eddl.devices.backend(device)
+
+    return Peer(make, load=load)
+
+
 def torch_peers(
     make: Callable[[bool, bool, Network, Any], Action], prefix: str = "", forms: Any = FORMS
 ) -> dict[str, Peer]:

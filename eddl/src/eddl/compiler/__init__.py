@@ -17,7 +17,7 @@ from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
-from eddl.compiler.keep import keep_matrices
+from eddl.compiler.keep import is_kept, keep_weights
 from eddl.compiler.merge import merge_products
 from eddl.compiler.modes import training_form
 from eddl.compiler.plan import Plan, lives, plan_memory
@@ -71,7 +71,8 @@ __all__ = [
     "differentiate",
     "fold",
     "fuse",
-    "keep_matrices",
+    "is_kept",
+    "keep_weights",
     "lives",
     "lower",
     "lower_precision",
@@ -130,7 +131,7 @@ def compile_graph(
     whole = simplify(merge_products(simplify(lower(whole, backend))))
     whole = turn_products(whole, backend)
     if infers:
-        whole = keep_matrices(whole)
+        whole = keep_weights(whole, backend)
     apart = {node for node in whole.nodes if backend.apart(node)}
     final = fuse(whole, apart | sums(whole) if backend.accumulates else apart)
     given = {} if handover is None else handover.places

@@ -1,7 +1,7 @@
-"""Products whose second matrix depends on states alone say so, where a program only infers.
+"""Weights that depend on states and constants alone say so, where a program only infers.
 
-A backend may then ask for the matrix in a layout of its own: it is brought there before the first
-run, and again when a state was written, as folded weights are.
+A backend may then ask for them in a layout of its own, however long it takes to bring them there:
+that is done before the first run, and again when a state was written.
 """
 
 from __future__ import annotations
@@ -9,23 +9,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eddl.compiler.prepare import resting
+from eddl.compiler.protocol import Backend
 from eddl.graph import Graph, Node, Value
 from eddl.ops.table import PRIVATE, copy_node, make_node
 
+WEIGHTED = {("", "MatMul"), (PRIVATE, "Product"), ("", "Conv"), ("", "ConvTranspose")}
+"""Operators whose second input may be weights."""
 
-def keep_matrices(graph: Graph) -> Graph:
-    """Mark the products of a graph that has no inputs in its second matrix."""
-    kept = resting(graph)
+
+def keep_weights(graph: Graph, backend: Backend) -> Graph:
+    """Put `Kept` between such weights and those that read them."""
+    rests = resting(graph)
+    found: dict[Value, Value] = {}
+
+    def kept(weights: Value) -> Value:
+        if weights not in found:
+            node = make_node("Kept", weights, domain=PRIVATE)
+            found[weights] = node.outputs[0] if backend.patterns(node) else weights
+        return found[weights]
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
-        second = node.inputs[1] if len(node.inputs) == 2 else None
-        fits = (node.domain, node.op) in (("", "MatMul"), (PRIVATE, "Product"))
-        if not fits or second is None or second.rank != 2 or second not in kept:
-            return copy_node(node, inputs)
-        if inputs[0] is None or inputs[0].rank < 2:
-            return copy_node(node, inputs)
-        ways = {key: node.attributes.get(key, 0) for key in ("transA", "transB")}
-        made = make_node("Product", *inputs, domain=PRIVATE, label=node.label, kept=1, **ways)
-        return made.outputs
+        if (node.domain, node.op) in WEIGHTED and node.inputs[1] in rests:
+            data, weights, *rest = inputs
+            assert weights is not None
+            inputs = (data, kept(weights), *rest)
+        return copy_node(node, inputs)
 
     return graph.transform(rewrite)
+
+
+def is_kept(weights: Value | None) -> bool:
+    """Whether weights stay what they are from run to run."""
+    return weights is not None and weights.node is not None and weights.node.op == "Kept"

@@ -40,18 +40,24 @@ def resting(graph: Graph) -> set[Value]:
 
 def separate(graph: Graph, calls: Sequence[Call]) -> tuple[list[Call], list[Call], list[Value]]:
     """The calls that are made beforehand, those of each run, and what the former make for the
-    latter. For graphs that only infer: what trains writes states in every run."""
-    known: set[Value] = {v for v in graph.leaves if isinstance(v, (Constant, State))}
-    ends = set(graph.outputs)
+    latter. For graphs that only infer: what trains writes states in every run. A view of a leaf
+    takes no memory and may be among both."""
+    leaves: set[Value] = {v for v in graph.leaves if isinstance(v, (Constant, State))}
+    known, ends = set(leaves), set(graph.outputs)
     before: list[Call] = []
     each: list[Call] = []
     for call in calls:
         inputs = [v for v in call.inputs if v is not None]
-        if inputs and all(v in known for v in inputs) and ends.isdisjoint(call.outputs):
+        rests = bool(inputs) and all(v in known for v in inputs)
+        if rests and ends.isdisjoint(call.outputs):
             before.append(call)
             known.update(call.outputs)
+            if call.offer.views and inputs[0] in leaves:
+                leaves.update(call.outputs)
+                each.append(call)
         else:
             each.append(call)
-    made = {v for call in before for v in call.outputs}
-    read = dict.fromkeys(v for call in each for v in call.inputs if v is not None and v in made)
-    return before, each, list(read)
+    read = dict.fromkeys(v for call in each for v in call.inputs if v is not None)
+    each = [call for call in each if not leaves.intersection(call.outputs).difference(read)]
+    made = {v for call in before for v in call.outputs} - leaves
+    return before, each, [v for v in read if v in made]

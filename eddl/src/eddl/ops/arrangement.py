@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from eddl.graph import Constant, Dim, Node, Type, Value
-from eddl.ops.shapes import axes_of, broadcast, known, positive_axis, same, sum_to
+from eddl.ops.shapes import axes_of, broadcast, known, like, positive_axis, same, sum_to
 from eddl.ops.table import (
+    PRIVATE,
     REQUIRED,
     Call,
     Gradients,
@@ -273,6 +274,8 @@ def _add(name: str, inputs: str, infer: object, **fields: object) -> None:
 
 _add("Reshape", "data shape", _reshape, gradient=_back_to_input, since=14,
      attributes={"allowzero": 0}, constant_inputs=(1,))  # fmt: skip
+_add("Kept", "X", like, domain=PRIVATE, gradient=lambda node, g: (g,),
+     body=lambda node: [apply("Identity", _need(node.inputs[0]))])  # fmt: skip
 _add("Flatten", "input", _flatten, gradient=_back_to_input, since=9, attributes={"axis": 1})
 _add("Squeeze", "data axes?", _squeeze, gradient=_back_to_input, since=13, constant_inputs=(1,),
      upgrades={13: axes_to_input})  # fmt: skip

@@ -171,7 +171,7 @@ register(
         inputs=("A", "B"),
         infer=_product,
         body=_product_body,
-        attributes={"transA": 0, "transB": 0, "kept": 0},
+        attributes={"transA": 0, "transB": 0},
     )
 )
 register(

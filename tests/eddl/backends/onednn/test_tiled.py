@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import eddl
+from eddl import devices
 from eddl.backends.onednn import OneDnnBackend, tiles
 from eddl.backends.onednn.winograd import algorithm
+from eddl.compiler import Slabs, compile_graph
+from eddl.graph import Graph, Type
 from eddl.ops import apply
 
 from .oracle import ONEDNN, check, compiled, data, followed, with_gradients
@@ -99,6 +103,29 @@ def test_others_are_left_to_the_direct_convolution(monkeypatch, sizes, kernel, a
 def test_so_are_those_that_would_be_slower():
     names = names_of((1, 32, 8, 8, 8), (32, 32, 3, 3, 3), {})
     assert not any(name.startswith("tiles") for name in names)
+
+
+def test_predictions_take_weights_that_were_transformed_once(monkeypatch):
+    small_parts(monkeypatch)
+    x = eddl.Input((16, 12, 10))
+    shared = eddl.Model(x, eddl.layers.conv(x, 16, 3, use_bias=False))
+    hidden = eddl.layers.batch_norm(eddl.layers.conv(eddl.layers.relu(shared(x)), 24, (5, 3)))
+    transposed = eddl.layers.conv_transpose(hidden, 16, 3, padding="same")
+    net = eddl.Model(x, shared(transposed))
+    data = np.random.default_rng(0).standard_normal((3, 16, 12, 10)).astype("f4")
+    net.build(optimizer=eddl.SGD(1e-3), loss="mean_squared_error", device="cpu:onednn")
+    array = devices.backend("cpu:array")
+    graph = Graph(net.inputs, net.outputs)
+    given = {v: Type("float32", data.shape) for v in net.inputs}
+    backend = OneDnnBackend(2, ONEDNN.library)
+    program = compile_graph(graph, given, backend, Slabs(backend),
+                            memory_of=lambda state: state.storage.view())  # fmt: skip
+    assert program.kernels["Identity: transform"] == 3  # the shared ones once
+    for _ in range(2):
+        expected = array.evaluate_graph(graph, [data])[0]
+        for found in (program.run([data])[0], net.predict(data)):
+            np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+        net.train_batch(data, data)
 
 
 def names_of(sizes, kernel, attributes):

@@ -119,6 +119,7 @@ ROWS: list[Row] = [
     *(Row(op, lambda r: [spread(r, 3, 4, 5)], a) for op in ("ArgMax", "ArgMin")
       for a in ({"axis": 1}, {"axis": -1, "keepdims": 0}, {"axis": 0, "select_last_index": 1})),
     Row("Reshape", lambda r: [spread(r, 2, 3, 4), ints(0, -1)], constant=(1,)),
+    Row("Kept", lambda r: [spread(r, 2, 3, 4)], domain="eddl"),
     Row("Flatten", lambda r: [spread(r, 2, 3, 4)], {"axis": 2}),
     Row("Flatten", lambda r: [spread(r, 2, 3, 4)], {"axis": 0}),
     Row("Squeeze", lambda r: [spread(r, 2, 1, 4), ints(1)], constant=(1,)),

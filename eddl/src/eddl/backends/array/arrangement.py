@@ -20,6 +20,7 @@ def _no_call(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> T
 
 
 @kernel("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+@kernel("Kept", domain="eddl")
 def same_order(backend: ArrayBackend, node: Node) -> Offer:
     """Another shape of the same memory."""
     return Offer("view", _no_call, views={0: 0})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -147,6 +147,8 @@ class OneDnnBackend(ArrayBackend):
             return Offer("unpack", lambda ins, outs, _: _unpack(ins[0], outs[0]))
         if target.name == "mask":
             return Offer("pack", lambda ins, outs, _: _pack(ins[0], outs[0]))
+        if isinstance(target.detail, Brought):
+            return target.detail.brought()
         try:
             return self._reorder(type, source, target, given or type.dtype)
         except Refused:
@@ -198,6 +200,14 @@ class OneDnnBackend(ArrayBackend):
     def evaluate_graph(self, graph: Graph, inputs: Sequence[Any]) -> list[Any]:
         """Compute a graph node by node, as the array backend does."""
         return self._plain.evaluate_graph(graph, inputs)
+
+
+@runtime_checkable
+class Brought(Protocol):
+    """What a kernel's own layout is known by, where no reorder of oneDNN leads there."""
+
+    def brought(self) -> Offer:
+        """The kernel that brings a value there from ONNX's order."""
 
 
 class Packing:

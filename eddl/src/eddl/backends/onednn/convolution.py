@@ -42,6 +42,7 @@ from eddl.backends.onednn.library import (
     WEIGHTS,
     Refused,
 )
+from eddl.compiler.keep import is_kept
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Pattern, Thunk
 from eddl.graph import Node, Type, Value
 from eddl.ops.convolution import windows_of
@@ -123,7 +124,7 @@ def _tiled(
             if follower.op == "PRelu":
                 _slopes(follower)
         return tiled.offer(backend, windows_of(node), samples, kind, space, made.sizes[2:],
-                           sizes, followers)  # fmt: skip
+                           sizes, followers, kept=is_kept(other))  # fmt: skip
     except Refused:
         return None
 

@@ -19,6 +19,7 @@ from eddl.backends.onednn.handles import (
     row_major,
 )
 from eddl.backends.onednn.library import BIAS, DST, FLOATS, SRC, WEIGHTS, Refused
+from eddl.compiler.keep import is_kept
 from eddl.compiler.protocol import PLAIN, Arrangement, Offer, Pattern, Thunk
 from eddl.graph import Node, Value
 
@@ -56,7 +57,7 @@ def _product(
         sizes, result = [[math.prod(s[:-1]), s[-1]] for s in (sizes, result)]
     rank, (rows, columns) = len(result), result[-2:]
     inner = sizes[-2] if turned[0] else sizes[-1]
-    kept = bool(node.attributes.get("kept", 0))
+    kept = is_kept(b) and b.rank == 2
     narrow = NARROW if rows * columns * inner < LIGHT else NARROWEST
     if rank > 12 or (not kept and (rows < LEAST or columns < narrow or inner < narrow)):
         raise Yielded("a product that BLAS is better at")

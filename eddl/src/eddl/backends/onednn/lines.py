@@ -38,7 +38,8 @@ Array = np.ndarray[Any, Any]
 
 class Line:
     """A convolution, or its gradient by the data or by the weights, for as many lines as a thread
-    transforms at a time; `size` numbers are the weights of a place.
+    transforms at a time; `size` numbers, which lie as
+    `packed` says, are the weights of a place.
 
     Whoever makes the calls tells oneDNN to work on one thread (`Library.alone`).
     """
@@ -80,13 +81,13 @@ class Line:
         self._kernel = made
         self._numbers = {"forward": (SRC, WEIGHTS, DST), "data": (DIFF_DST, WEIGHTS, DIFF_SRC),
                          "weights": (SRC, DIFF_WEIGHTS, DIFF_DST)}[kind]  # fmt: skip
-        self._packed = made.descriptor(self._numbers[1], sizes)
-        self.size = self._packed.nbytes // 4
+        self.packed = made.descriptor(self._numbers[1], sizes)
+        self.size = self.packed.nbytes // 4
         self.scratch, self.name = made.scratch, made.implementation
         strides = row_major(weights)
         self._plain = describe(library, (*weights[:2], weights[-1]), (*strides[:2], strides[-1]))
         back = kind == "weights"
-        self._ends = (self._packed, self._plain) if back else (self._plain, self._packed)
+        self._ends = (self.packed, self._plain) if back else (self._plain, self.packed)
         with library.alone():
             self._reorder = Kernel(library, "reorder", self._ends[0], library.engine, self._ends[1],
                                    library.engine, None, slow=True, shared=True)  # fmt: skip
@@ -97,7 +98,7 @@ class Line:
             return [
                 self._kernel.bind(dict(zip(self._numbers, ends, strict=True)), scratch)
                 for a, w, b in zip(near, weights, far, strict=True)
-                for ends in [((self._near, a), (self._packed, w), (self._far, b))]
+                for ends in [((self._near, a), (self.packed, w), (self._far, b))]
             ]
 
     def pack(self, plain: Array, packed: Array, *, out: bool = False) -> list[Thunk]:

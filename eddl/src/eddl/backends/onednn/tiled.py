@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,13 +30,17 @@ from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.library import Library, Refused
 from eddl.backends.onednn.lines import Line
 from eddl.backends.onednn.tiles import FEW, Run, Shape, shape
-from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
+from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Layout, Offer, Thunk
 from eddl.ops.windows import Windows
 
 Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 12
 """Columns of a matrix product that stay in the cache."""
+
+STEP = 1 << 19
+"""Bytes of results to which what follows is done at a time: they fit the cache, and are many, since
+threads wait for each other to make calls (about 4 us each)."""
 
 APART = 80
 """Numbers between the places of a transform: at distances that are powers of two, they would
@@ -49,13 +53,15 @@ MOST = 64 << 20
 def offer(
     backend: OneDnnBackend, windows: Windows, samples: int, kind: str, source: Sequence[int],
     target: Sequence[int], weights: Sequence[int], followers: Sequence[str] = (),
+    *, kept: bool = False,
 ) -> Offer:  # fmt: skip
     """The offer of a kernel of a `kind`: "forward", "data" or "weights".
 
     `source` and `target` are the spatial sizes of what is read and made (for "weights": of the data
     and the results' gradient); `weights` the sizes of the weights. Inputs are data and weights, or
     data and gradient, and then what the `followers` take that are done in the same pass: "Bias",
-    "Add" and "PRelu" something each, "Relu" nothing.
+    "Add" and "PRelu" something each, "Relu" nothing. Of planes, weights that are `kept` from run to
+    run are taken transformed.
     """
     channels, filters = weights[:2] if kind == "data" else weights[1::-1]
     if len(source) == 2:  # a volume whose second axis has one position
@@ -63,7 +69,9 @@ def offer(
         weights = (*weights[:3], 1, weights[3])
         windows = _raised(windows)
     count = backend.threads.count
-    found = shape(samples, channels, filters, source, target, windows, kind, count)
+    passes = sum(4 if f == "PRelu" else 1 for f in followers)
+    found = shape(samples, channels, filters, source, target, windows, kind, count, kept=kept,
+                  passes=passes)  # fmt: skip
     work = _Work(backend, found, Line(backend, found, windows, weights))
     space = Workspace()
     _Memory(space, work)
@@ -79,7 +87,8 @@ def offer(
             for f in followers
             if f != "Relu"
         ]
-        arrangement = Arrangement((CHANNELS_LAST, PLAIN, *given), (CHANNELS_LAST,))
+        taken = work.layout if found.kept else PLAIN
+        arrangement = Arrangement((CHANNELS_LAST, taken, *given), (CHANNELS_LAST,))
     return Offer(f"tiles {work.line.name}", bind, workspace=space.used,
                  arrangements=(arrangement,))  # fmt: skip
 
@@ -139,8 +148,9 @@ class _Memory:
                 return None, None
             return apart(places, *near, slots=slots[1:]), apart(places, *far, slots=slots[:-1])
 
-        self.taps = take((outer.taps * inner.taps, size))
-        self.places: Any = take((outer.products, 1, size)) if s.flat and not grad else None
+        self.taps = take((0 if s.kept else outer.taps * inner.taps, size))
+        places = outer.products if s.flat and not (grad or s.kept) else 0
+        self.places: Any = take((places, size))
         threads = len(work.parts)
         sums: Any = take((threads, outer.products, inner.taps * size)) if grad else None
         self.sums = sums
@@ -157,6 +167,18 @@ class _Memory:
             )
             for thread in range(threads)
         ]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Weights as a convolution takes them; `key` is equal where they are alike."""
+
+    work: _Work = field(compare=False)
+    key: tuple[Any, ...]
+
+    def brought(self) -> Offer:
+        """The kernel that brings them there from ONNX's order."""
+        return self.work.transform()
 
 
 class _Work:
@@ -187,9 +209,11 @@ class _Work:
         addend = _lines(given["Add"]) if "Add" in given else None
         slopes = given["PRelu"].reshape(-1) if "PRelu" in given else None
         end = _End(y, s.filters, given.get("Bias"), addend, slopes, "Relu" in followers)
-        rounds = [self._weights(self.line.pack(inputs[1], m.taps))]
-        if s.flat:
-            rounds.append(self._weights(_blocks(self.outer, m.taps, m.places[:, 0])))
+        rounds = []
+        if s.kept:
+            m.places = inputs[1].view(np.float32).reshape(s.outer.short.products, -1)
+        else:
+            rounds += self._transformed(inputs[1], m.taps, m.places if s.flat else None)
         places = np.einsum("pi,qj->pqij", self.outer, self.inner)
         places = np.ascontiguousarray(places.reshape(*places.shape[:2], -1))
         tasks = []
@@ -197,7 +221,7 @@ class _Work:
             middle: list[Thunk] = []
             if s.flat:
                 ends = (side[:, :, 0] for side in (own.near, own.far))
-                middle += self.line.bind(next(ends), m.places[:, 0], next(ends), own.scratch)
+                middle += self.line.bind(next(ends), m.places, next(ends), own.scratch)
             else:
                 lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
                 for p, matrix in enumerate(places):
@@ -258,6 +282,33 @@ class _Work:
         rounds.append(self._weights(_blocks(gathered, sums, made)))
         rounds.append(self._weights(self.line.pack(outputs[0], m.taps, out=True)))
         return in_turn(rounds)
+
+    @property
+    def layout(self) -> Layout:
+        """That of transformed weights."""
+        taken = Taken(self, (self.outer.tobytes(), self.outer.shape, self.line.packed))
+        return Layout("transformed", 4 * len(self.outer) * self.line.size, taken)
+
+    def transform(self) -> Offer:
+        """The kernel that brings weights into that layout."""
+
+        def plan(space: Workspace) -> Any:
+            return space.take((self.outer.shape[1], self.line.size), np.float32)
+
+        def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
+            places = outputs[0].view(np.float32).reshape(len(self.outer), -1)
+            return in_turn(self._transformed(inputs[0], plan(Workspace(workspace)), places))
+
+        need = Workspace()
+        plan(need)
+        return Offer("transform", bind, workspace=need.used)
+
+    def _transformed(self, weights: Array, taps: Array, places: Array | None) -> list[Thunk]:
+        """The calls that bring weights where they are read, and those of planes transform them."""
+        rounds = [self._weights(self.line.pack(weights, taps))]
+        if places is not None:
+            rounds.append(self._weights(_blocks(self.outer, taps, places)))
+        return rounds
 
     def _weights(self, calls: Sequence[Thunk]) -> Thunk:
         """What is done to weights before or after all else: by all threads, if they are many."""
@@ -322,10 +373,7 @@ class _Work:
             for run in axis.writes(tiles):
                 some = products[place + run.first - tiles.start : place + run.last - tiles.start]
                 yield from _products(run.matrix, some, _stack(goal, run))
-                first, step = run.start, run.step
-                for tile in range(place + run.first - tiles.start, place + run.last - tiles.start):
-                    yield from end.follow(sample, slice(first, first + run.rows), source[:, tile])
-                    first += step
+                yield from end.follow(sample, run, source[:, place + run.first - tiles.start :])
 
 
 @dataclass(frozen=True)
@@ -339,21 +387,28 @@ class _End:
     slopes: Array | None
     relu: bool
 
-    def follow(self, sample: int, rows: slice, spare: Array) -> Iterator[Thunk]:
-        """What follows for rows of a sample; `spare` is memory of as many rows or more."""
-        part = self.result[sample, rows].reshape(rows.stop - rows.start, -1, self.filters)
-        if self.bias is not None:
-            yield partial(np.add, part, self.bias, out=part)
-        if self.addend is not None:
-            yield partial(np.add, part, self.addend[sample, rows].reshape(part.shape), out=part)
-        if self.slopes is not None:
-            spare = spare[: len(part)].reshape(part.shape)
-            yield partial(np.minimum, part, np.float32(0), out=spare)
-            yield partial(np.multiply, spare, self.slopes, out=spare)
-            yield partial(np.maximum, part, np.float32(0), out=part)
-            yield partial(np.add, part, spare, out=part)
-        if self.relu:
-            yield partial(np.maximum, part, np.float32(0), out=part)
+    def follow(self, sample: int, run: Run, spare: Array) -> Iterator[Thunk]:
+        """What follows for the results of tiles of a sample; `spare` is memory [places, tiles, ...]
+        of which nobody reads those tiles any more."""
+        size = self.result[sample, 0].nbytes * run.rows
+        each = 1 if self.slopes is not None else max(1, STEP // size)
+        for first in range(run.first, run.last, each):
+            start = run.start + (first - run.first) * run.step
+            last = min(first + each, run.last) - 1
+            rows = slice(start, start + (last - first) * run.step + run.rows)
+            part = self.result[sample, rows].reshape(rows.stop - rows.start, -1, self.filters)
+            if self.bias is not None:
+                yield partial(np.add, part, self.bias, out=part)
+            if self.addend is not None:
+                yield partial(np.add, part, self.addend[sample, rows].reshape(part.shape), out=part)
+            if self.slopes is not None:
+                room = spare[: len(part), first - run.first].reshape(part.shape)
+                yield partial(np.minimum, part, np.float32(0), out=room)
+                yield partial(np.multiply, room, self.slopes, out=room)
+                yield partial(np.maximum, part, np.float32(0), out=part)
+                yield partial(np.add, part, room, out=part)
+            if self.relu:
+                yield partial(np.maximum, part, np.float32(0), out=part)
 
 
 def _run_alone(library: Library, task: Thunk) -> None:

@@ -42,22 +42,28 @@ AWAY, PLANE_AWAY = 1.7, 2.5
 """How much longer a transform of the first axis takes where there are twice as many data as stay
 near; of planes, whose convolutions meet the same data, with what these take longer."""
 
+PASS = 20.0
+"""Products of a convolution in the time of what is done to a result in another pass."""
+
 START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
 that a call takes."""
 
-READ, MADE, SHARED, SUMMED = 14.0, 60.0, 100.0, 60.0
+READ, MADE, SHARED, SUMMED, FAR = 14.0, 60.0, 100.0, 60.0, 9.0
 """Products of a convolution in the time that a transformed weight is read in; that it is made in,
-by one thread, and by all together; and that its gradient is summed in."""
+by one thread, and by all together; that its gradient is summed in; and that reading takes longer
+where it was made long ago."""
 
 DIRECT = {"forward": 1.0, "data": 1.0, "weights": 1.12}
 """The time of a product in a direct convolution."""
 
 FEW = 1 << 19
-"""Transformed weights that one thread alone makes sooner than it could ask others to help."""
+"""Transformed weights that one thread alone makes sooner than it could ask others to help, and
+that are no burden to keep."""
 
-GAIN = 0.95
-"""The share of the direct convolution's estimated time that is not to be exceeded."""
+GAIN, LARGER = 0.95, 0.9
+"""The share of the direct convolution's estimated time that is not to be exceeded, and what is made
+of it where many transformed weights are kept, which take several times their memory."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,9 @@ class Shape:
     """A convolution of `channels` to `filters`, or its gradient, by its `kind`: "forward", "data"
     or "weights". The third axis of each side is `line` and `result` long; a plane is a volume whose
     second axis has one position. Of so many `threads` each transforms `most` tiles of the first
-    axis at a time, or less."""
+    axis at a time, or less. The weights of planes may be `kept` transformed; results take so many
+    `passes` more.
+    """
 
     samples: int
     channels: int
@@ -135,6 +143,8 @@ class Shape:
     kind: str
     threads: int
     most: int
+    kept: bool
+    passes: int
 
     @property
     def flat(self) -> bool:
@@ -186,16 +196,19 @@ class Shape:
         weights = self.weights
         if not self.flat:
             made = (MADE - READ) * rounds
+        elif self.kept:
+            made = FAR
         elif self.kind == "weights":  # each thread has sums of its own
             made = SUMMED
         else:
             made = MADE if weights < FEW else SHARED / self.threads
         away = PLANE_AWAY if self.flat else AWAY
         away = 1 + (away - 1) * min(max(self.group * self.held / CACHE - 1, 0), 1)
+        results = far * self.inner.target * outer.results
         return (
             START * (3 if self.kind == "weights" else 1)
             + rounds * (places * (self.group * LINE * lines + CALL) + READ * weights)
-            + self.share * away * outside
+            + self.share * (away * outside + PASS * self.passes * results)
             + (0 if self.flat else self.share * outer.products * tiles * inside)
             + made * weights
         )
@@ -208,10 +221,12 @@ def _turn(rows: int, columns: int) -> float:
 
 def shape(
     samples: int, channels: int, filters: int, source: Sequence[int], target: Sequence[int],
-    windows: Windows, kind: str, threads: int,
+    windows: Windows, kind: str, threads: int, *, kept: bool = False,
+    passes: int = 0,
 ) -> Shape:  # fmt: skip
     """The cheapest tiles for a convolution, "forward", or its gradient by the "data" or by the
-    "weights"; `Refused` where the direct convolution is cheaper."""
+    "weights", of weights that may be `kept` transformed, `passes` over its results included;
+    `Refused` where the direct convolution is cheaper."""
     if len(source) != 3 or {*windows.strides, *windows.dilations} != {1}:
         raise Refused("no dense convolution of planes or volumes")
     flat = source[1] == target[1] == windows.kernel[1] == 1
@@ -229,13 +244,14 @@ def shape(
     )
     choices = [
         Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2],
-              kind, threads, most)
+              kind, threads, most, kept and flat, passes)
         for first, second in itertools.product(outer, inner)
         for most in MOST
     ]  # fmt: skip
     choices = [c for c in choices if c.most == 1 or c.group * c.held <= GROUP]
     best = min(choices, key=lambda choice: choice.cost)
     direct = samples * math.prod(target) * channels * filters * math.prod(windows.kernel)
-    if best.cost > GAIN * DIRECT[kind] * direct / threads:
+    gain = GAIN * (LARGER if best.kept and best.weights > FEW else 1.0)
+    if best.cost > gain * DIRECT[kind] * direct / threads:
         raise Refused("a convolution that is faster as it is")
     return best
