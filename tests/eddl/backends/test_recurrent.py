@@ -221,3 +221,16 @@ def test_the_callers_sequence_is_read_anew_and_not_kept(op, backend):
         np.testing.assert_array_equal(ours, theirs)
     del other
     assert held() is None
+
+
+@pytest.mark.parametrize("backend", ["array", "onednn"])
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_states_alone_are_those_behind_all_steps(kind, lengths, backend):
+    op, how = KINDS[kind]
+    inputs, arrays, outputs = network(op, how, dtype="float32", lengths=lengths)
+    count = 3 if op == "LSTM" else 2
+    whole = program(inputs, outputs[:count], backend_of(backend)).run(arrays)
+    last = program(inputs, outputs[1:count], backend_of(backend)).run(arrays)
+    for ours, theirs in zip(last, whole[1:], strict=True):
+        np.testing.assert_array_equal(ours, theirs)

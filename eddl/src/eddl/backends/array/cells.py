@@ -23,6 +23,7 @@ from eddl.compiler.protocol import Thunk
 Buffers = SimpleNamespace
 Steps = list[list[Thunk]]
 """What is called for each slot of the span."""
+Slots = list[Any]
 
 
 class Cell:
@@ -38,6 +39,8 @@ class Cell:
     sides: Sequence[tuple[int, int, int, str]]
     closed: Sequence[float] = ()
     """What the gates let through where a step leaves the state as it is."""
+    joined = False
+    """Whether `values` and the states lie in the same place."""
 
     def __init__(
         self, xp: Any, r: Recurrence, direction: int, rows: int, make: Make, *, back: bool
@@ -63,7 +66,7 @@ class Cell:
         """The memory that this cell needs beside what all have."""
         b.values = space.take((self.columns, span, self.rows, self.r.units), self.r.dtype)
 
-    def forward(self, b: Buffers) -> Steps:
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
         """From `h` (and `c`) of a slot to those of the next."""
         raise NotImplementedError
 
@@ -89,7 +92,7 @@ class Cell:
 class Rnn(Cell):
     """h' = f(x + R h). The products with the inputs lie where the states come."""
 
-    columns, sides = 1, [(0, 1, 0, "h")]
+    columns, sides, joined = 1, [(0, 1, 0, "h")], True
 
     def ahead(self, gate: int) -> dict[str, Any]:
         """The activation follows."""
@@ -106,9 +109,9 @@ class Rnn(Cell):
         else:
             b.values = None if b.h is None else b.h[None, 1:]
 
-    def forward(self, b: Buffers) -> Steps:
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
         """The activation is in the product."""
-        return [[self._product(b, 0, h, v)] for h, v in zip(b.h, b.values[0], strict=False)]
+        return [[self._product(b, 0, *pair)] for pair in zip(h, b.values[0], strict=False)]
 
     def slopes(self, b: Buffers, count: int) -> None:
         """f' by y: 1 - y y, y (1 - y), or y > 0."""
@@ -158,19 +161,19 @@ class Gru(Cell):
             b.z, b.r = self._states(space, span), self._states(space, span)
             b.rh = None if self.r.before else self._states(space, span)
 
-    def forward(self, b: Buffers) -> Steps:
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
         """Both gates, then n, then h'."""
         spare, found = b.flow[0], []
         multiply, mix = self._chain("multiply"), self._chain("subtract", "multiply", "add")
         add = self._chain("add", "tanh")
-        for h, after, z, r, n, *q in zip(b.h, b.h[1:], *b.values, strict=False):
-            calls = [self._product(b, 0, h, z), self._product(b, 1, h, r)]
+        for before, after, z, r, n, *q in zip(h, h[1:], *b.values, strict=False):
+            calls = [self._product(b, 0, before, z), self._product(b, 1, before, r)]
             if q:
-                calls += [self._product(b, 2, h, q[0], b.inner_bias), multiply(spare, r, q[0]),
-                          add(n, n, spare)]  # fmt: skip
+                calls += [self._product(b, 2, before, q[0], b.inner_bias),
+                          multiply(spare, r, q[0]), add(n, n, spare)]  # fmt: skip
             else:
-                calls += [multiply(spare, r, h), self._product(b, 2, spare, n)]
-            found.append([*calls, mix(after, h, n, z, n)])
+                calls += [multiply(spare, r, before), self._product(b, 2, spare, n)]
+            found.append([*calls, mix(after, before, n, z, n)])
         return found
 
     def slopes(self, b: Buffers, count: int) -> None:
@@ -233,15 +236,15 @@ class Lstm(Cell):
         else:
             b.spare, b.c = self._states(space, 1), self._states(space, span + 1)
 
-    def forward(self, b: Buffers) -> Steps:
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
         """The gates, then c', then h'."""
         spare, found = b.spare[0], []
         multiply, cell = self._chain("multiply"), self._chain("multiply", "add")
         state = self._chain("tanh", "multiply")
-        for h, after, c, new, *gates in zip(b.h, b.h[1:], b.c, b.c[1:], *b.values, strict=False):
+        for before, after, old, new, *gates in zip(h, h[1:], c, c[1:], *b.values, strict=False):
             i, o, f, g = gates
-            calls = [self._product(b, gate, h, place) for gate, place in enumerate(gates)]
-            calls += [multiply(spare, i, g), cell(new, f, c, spare), state(after, new, o)]
+            calls = [self._product(b, gate, before, place) for gate, place in enumerate(gates)]
+            calls += [multiply(spare, i, g), cell(new, f, old, spare), state(after, new, o)]
             found.append(calls)
         return found
 

@@ -126,22 +126,23 @@ class Forward(Part):
 
     def bind(self, b: Buffers, given: Mapping[str, Any], outputs: Sequence[Any]) -> Run:
         """What takes these rows of X through all steps."""
-        xp, r, h, c, in_turn = self.xp, self.r, b.h, b.c, self.make.in_turn
+        xp, r, in_turn = self.xp, self.r, self.make.in_turn
         y, last_h = self.mine(outputs[0]), outputs[1]
         last_c = outputs[2] if r.op == "LSTM" else None
         values, cells = (*map(self.mine, outputs[3 if r.op == "LSTM" else 2 :]), None, None)[:2]
-        states = [state for state in (h, c) if state is not None]
-        pack, steps = self.pack(b, given["R"]), [*map(in_turn, self.cell.forward(b))]
-        kept = [(y, h[1:])]
+        h, c = self._slots(b.h, y), self._slots(b.c, cells)
+        states = [state for state in (h, c) if state]
+        pack, steps = self.pack(b, given["R"]), [*map(in_turn, self.cell.forward(b, h, c))]
+        kept = [(y, b.h[1:])]
         if cells is not None:
-            kept.append((cells, c[1:]))
+            kept.append((cells, b.c[1:]))
         if values is not None:
             kept.append((values, b.values.swapaxes(0, 1)))
         spans = []
         for start, size in self.spans:
             copies = [(target[start : start + size], source[:size]) for target, source in kept
                       if target is not None]  # fmt: skip
-            copies += [(state[0], state[size]) for state in states]
+            copies += [(s[0], s[size]) for s in states if s[size] is not s[0]]
             project = in_turn(self._project(b, size, given["W"]))
             leave = in_turn([self.make.copy(*copy) for copy in copies])
             whole = in_turn([project, *steps[:size], leave])
@@ -162,7 +163,7 @@ class Forward(Part):
             pack()
             self._biases(b, given["B"])
             self.start(h[0], given["initial_h"])
-            if c is not None:
+            if c:
                 self.start(c[0], given["initial_c"])
             dead = self.dead(given["sequence_lens"])
             for start, size, project, leave, whole in spans:
@@ -180,6 +181,15 @@ class Forward(Part):
                     xp.copyto(place[self.direction, self.rows], state[0])
 
         return run
+
+    def _slots(self, states: Array | None, kept: Array | None) -> list[Array]:
+        """The states of a span, one behind the other; where nobody reads them all, two places take
+        turns, which stay in the cache."""
+        if states is None:
+            return []
+        if kept is None and not self.cell.joined:
+            return [*states[:2]] * (len(states) // 2) + [*states[: len(states) % 2]]
+        return [*states]
 
     def _project(self, b: Buffers, size: int, weights: Array) -> list[Thunk]:
         """The products of a span's inputs, one a gate."""
