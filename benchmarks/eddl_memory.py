@@ -84,9 +84,10 @@ def report(rows: Sequence[Row], machine: Row) -> str:
         [
             "# Memory of a training step",
             f"{header(rows, machine)} MiB that resident memory grew by, from before the network is "
-            "made to the peak of the third step, each in processes of its own; PyTorch in eager "
-            "mode, contiguous and channels last, with fused Adam. Beyond what was planned is what "
-            f"else grew but code (aim: within {NEAR[0]:.0%} or {NEAR[1] >> 20} MiB, else in bold). "
+            "made, all libraries being loaded, to the peak of the third step, each in processes of "
+            "its own; PyTorch in eager mode, contiguous and channels last, with fused Adam. Beyond "
+            "what was planned is what else grew but code (aim: within "
+            f"{NEAR[0]:.0%} or {NEAR[1] >> 20} MiB, else in bold). "
             "`low` is `memory=\"low\"`; its time is a ratio to that of `memory=\"fast\"`, in turn "
             "in one process. Aims: "
             f"{aims}; low's time {SLOWER}.",

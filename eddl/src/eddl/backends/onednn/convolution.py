@@ -120,11 +120,9 @@ def _tiled(
     samples, _, *space = x.type.sizes
     followers = [*(["Bias"] if len(node.inputs) > 2 else []), *(n.op for n in rest)]
     try:
-        for follower in rest:
-            if follower.op == "PRelu":
-                _slopes(follower)
+        slopes = sum(math.prod(_slopes(follower)) for follower in rest if follower.op == "PRelu")
         return tiled.offer(backend, windows_of(node), samples, kind, space, made.sizes[2:],
-                           sizes, followers, kept=is_kept(other))  # fmt: skip
+                           sizes, followers, slopes=slopes, kept=is_kept(other))  # fmt: skip
     except Refused:
         return None
 

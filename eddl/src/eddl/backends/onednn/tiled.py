@@ -27,6 +27,7 @@ from numpy.lib.stride_tricks import as_strided
 from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
+from eddl.backends.onednn.endings import Ending
 from eddl.backends.onednn.library import Library, Refused
 from eddl.backends.onednn.lines import Line
 from eddl.backends.onednn.tiles import FEW, Run, Shape, shape
@@ -37,10 +38,6 @@ Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 12
 """Columns of a matrix product that stay in the cache."""
-
-STEP = 1 << 19
-"""Bytes of results to which what follows is done at a time: they fit the cache, and are many, since
-threads wait for each other to make calls (about 4 us each)."""
 
 APART = 80
 """Numbers between the places of a transform: at distances that are powers of two, they would
@@ -53,15 +50,15 @@ MOST = 64 << 20
 def offer(
     backend: OneDnnBackend, windows: Windows, samples: int, kind: str, source: Sequence[int],
     target: Sequence[int], weights: Sequence[int], followers: Sequence[str] = (),
-    *, kept: bool = False,
+    *, slopes: int = 0, kept: bool = False,
 ) -> Offer:  # fmt: skip
     """The offer of a kernel of a `kind`: "forward", "data" or "weights".
 
     `source` and `target` are the spatial sizes of what is read and made (for "weights": of the data
     and the results' gradient); `weights` the sizes of the weights. Inputs are data and weights, or
     data and gradient, and then what the `followers` take that are done in the same pass: "Bias",
-    "Add" and "PRelu" something each, "Relu" nothing. Of planes, weights that are `kept` from run to
-    run are taken transformed.
+    "Add" and "PRelu" something each, the latter so many `slopes`, "Relu" nothing. Of planes,
+    weights that are `kept` from run to run are taken transformed.
     """
     channels, filters = weights[:2] if kind == "data" else weights[1::-1]
     if len(source) == 2:  # a volume whose second axis has one position
@@ -69,10 +66,9 @@ def offer(
         weights = (*weights[:3], 1, weights[3])
         windows = _raised(windows)
     count = backend.threads.count
-    passes = sum(4 if f == "PRelu" else 1 for f in followers)
     found = shape(samples, channels, filters, source, target, windows, kind, count, kept=kept,
-                  passes=passes)  # fmt: skip
-    work = _Work(backend, found, Line(backend, found, windows, weights))
+                  follows=bool(followers))  # fmt: skip
+    work = _Work(backend, found, Line(backend, found, windows, weights), followers, slopes)
     space = Workspace()
     _Memory(space, work)
     if space.used > MOST:
@@ -81,7 +77,7 @@ def offer(
         bind = work.bind_gradient
         arrangement = Arrangement((CHANNELS_LAST, CHANNELS_LAST), (PLAIN,))
     else:
-        bind = partial(work.bind, followers=followers)
+        bind = work.bind
         given = [
             {"Bias": None, "Add": CHANNELS_LAST, "PRelu": PLAIN}[f]
             for f in followers
@@ -137,13 +133,11 @@ class _Memory:
             return None if slots is None else slots[:, :cells].reshape(places, *sizes)
 
         def sides() -> tuple[Any, Any]:
-            near = s.group, s.inner.source, s.line * s.channels
-            far = s.group, s.inner.target, s.result * s.filters
-            places = outer.products
+            near, far, places = s.near, s.far, outer.products
             if grad:
                 return apart(places, *near), apart(places, *far)
             # The products of a place lie where the data of the place before were.
-            slots = take((places + 1, max(math.prod(near), math.prod(far)) + APART))
+            slots = take((places + 1, work.pitch))
             if slots is None:
                 return None, None
             return apart(places, *near, slots=slots[1:]), apart(places, *far, slots=slots[:-1])
@@ -151,6 +145,7 @@ class _Memory:
         self.taps = take((0 if s.kept else outer.taps * inner.taps, size))
         places = outer.products if s.flat and not (grad or s.kept) else 0
         self.places: Any = take((places, size))
+        self.bias: Any = None if work.end is None else work.end.take(space)
         threads = len(work.parts)
         sums: Any = take((threads, outer.products, inner.taps * size)) if grad else None
         self.sums = sums
@@ -163,7 +158,7 @@ class _Memory:
                 take((0 if s.flat else inner.products, size)),
                 None if sums is None else sums[thread],
                 take((inner.taps * size if grad else 0,)),
-                space.take((work.line.scratch,), np.uint8),
+                space.take((work.scratch,), np.uint8),
             )
             for thread in range(threads)
         ]
@@ -184,10 +179,19 @@ class Taken:
 class _Work:
     """The calls of one convolution."""
 
-    def __init__(self, backend: OneDnnBackend, shape: Shape, line: Line) -> None:
+    def __init__(
+        self, backend: OneDnnBackend, shape: Shape, line: Line, followers: Sequence[str],
+        slopes: int,
+    ) -> None:  # fmt: skip
         self.backend = backend
         self.shape = shape
         self.line = line
+        self.followers = followers
+        self.pitch = max(math.prod(shape.near), math.prod(shape.far)) + APART
+        self.end = (
+            Ending(backend.library, shape, self.pitch, followers, slopes) if followers else None
+        )
+        self.scratch = max(line.scratch, 0 if self.end is None else self.end.scratch)
         step = (
             -1 if shape.kind == "data" else 1
         )  # the gradient by the data meets the weights in reverse
@@ -196,19 +200,15 @@ class _Work:
         )
         self.parts = backend.threads.split(shape.units)
 
-    def bind(
-        self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any,
-        *, followers: Sequence[str],
-    ) -> Thunk:  # fmt: skip
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         """The forward convolution, or the gradient by the data."""
         m = _Memory(Workspace(workspace), self)
         s = self.shape
         x, y = _lines(inputs[0]), _lines(outputs[0])
-        others = iter(inputs[2:])
-        given = {f: next(others) for f in followers if f != "Relu"}
-        addend = _lines(given["Add"]) if "Add" in given else None
-        slopes = given["PRelu"].reshape(-1) if "PRelu" in given else None
-        end = _End(y, s.filters, given.get("Bias"), addend, slopes, "Relu" in followers)
+        taking = (follower for follower in self.followers if follower != "Relu")
+        given = dict(zip(taking, inputs[2:], strict=True))
+        if "Add" in given:
+            given["Add"] = _lines(given["Add"])
         rounds = []
         if s.kept:
             m.places = inputs[1].view(np.float32).reshape(s.outer.short.products, -1)
@@ -216,6 +216,8 @@ class _Work:
             rounds += self._transformed(inputs[1], m.taps, m.places if s.flat else None)
         places = np.einsum("pi,qj->pqij", self.outer, self.inner)
         places = np.ascontiguousarray(places.reshape(*places.shape[:2], -1))
+        if self.end is not None:
+            rounds += self.end.repeat(m.bias, given)
         tasks = []
         for (first, last), own in zip(self.parts, m.own, strict=True):
             middle: list[Thunk] = []
@@ -234,7 +236,7 @@ class _Work:
                 calls += self._spread(units, x, own.near)
                 calls += _rest(units, own.near)
                 calls += middle
-                calls += self._gather(units, own.far, end)
+                calls += self._gather(units, own, y, given, m.bias)
             tasks.append(in_turn(calls))
         rounds.append(self._alone(tasks))
         return in_turn(rounds)
@@ -364,51 +366,23 @@ class _Work:
             made = products[:, :, run.first : run.last].transpose(1, 2, 0, 3)
             yield from _products(run.matrix, made, _stack(target, run))
 
-    def _gather(self, units: range, source: Array, end: _End) -> Iterator[Thunk]:
+    def _gather(
+        self, units: range, own: _Own, y: Array, given: dict[str, Array], bias: Any
+    ) -> Iterator[Thunk]:
         """Transform back along the first axis, and what follows in the same pass."""
-        axis, result = self.shape.outer, end.result
-        products = source.reshape(*source.shape[:2], -1).swapaxes(0, 1)
+        axis = self.shape.outer
+        products = own.far.reshape(*own.far.shape[:2], -1).swapaxes(0, 1)
         for sample, tiles, place in self._samples(units):
-            goal = result[sample].reshape(len(result[sample]), -1)
+            goal = y[sample].reshape(len(y[sample]), -1)
+            more = {f: x[sample].reshape(goal.shape) if f == "Add" else x for f, x in given.items()}
             for run in axis.writes(tiles):
                 some = products[place + run.first - tiles.start : place + run.last - tiles.start]
-                yield from _products(run.matrix, some, _stack(goal, run))
-                yield from end.follow(sample, run, source[:, place + run.first - tiles.start :])
-
-
-@dataclass(frozen=True)
-class _End:
-    """Where results go, and what is done to them on the way."""
-
-    result: Array
-    filters: int
-    bias: Array | None
-    addend: Array | None
-    slopes: Array | None
-    relu: bool
-
-    def follow(self, sample: int, run: Run, spare: Array) -> Iterator[Thunk]:
-        """What follows for the results of tiles of a sample; `spare` is memory [places, tiles, ...]
-        of which nobody reads those tiles any more."""
-        size = self.result[sample, 0].nbytes * run.rows
-        each = 1 if self.slopes is not None else max(1, STEP // size)
-        for first in range(run.first, run.last, each):
-            start = run.start + (first - run.first) * run.step
-            last = min(first + each, run.last) - 1
-            rows = slice(start, start + (last - first) * run.step + run.rows)
-            part = self.result[sample, rows].reshape(rows.stop - rows.start, -1, self.filters)
-            if self.bias is not None:
-                yield partial(np.add, part, self.bias, out=part)
-            if self.addend is not None:
-                yield partial(np.add, part, self.addend[sample, rows].reshape(part.shape), out=part)
-            if self.slopes is not None:
-                room = spare[: len(part), first - run.first].reshape(part.shape)
-                yield partial(np.minimum, part, np.float32(0), out=room)
-                yield partial(np.multiply, room, self.slopes, out=room)
-                yield partial(np.maximum, part, np.float32(0), out=part)
-                yield partial(np.add, part, room, out=part)
-            if self.relu:
-                yield partial(np.maximum, part, np.float32(0), out=part)
+                if self.end is None:
+                    yield from _products(run.matrix, some, _stack(goal, run))
+                else:
+                    with self.backend.library.alone():
+                        calls = [*self.end.bind(run, some, goal, more, bias, own.scratch)]
+                    yield from calls
 
 
 def _run_alone(library: Library, task: Thunk) -> None:

@@ -42,8 +42,8 @@ AWAY, PLANE_AWAY = 1.7, 2.5
 """How much longer a transform of the first axis takes where there are twice as many data as stay
 near; of planes, whose convolutions meet the same data, with what these take longer."""
 
-PASS = 20.0
-"""Products of a convolution in the time of what is done to a result in another pass."""
+FOLLOWED = 8.0
+"""Products of a convolution in the time of what is done to a result before it is stored."""
 
 START, CALL = 8e6, 3.5e5
 """Products of a convolution in the time that a kernel's own threads take to start and to end, and
@@ -128,8 +128,8 @@ class Shape:
     """A convolution of `channels` to `filters`, or its gradient, by its `kind`: "forward", "data"
     or "weights". The third axis of each side is `line` and `result` long; a plane is a volume whose
     second axis has one position. Of so many `threads` each transforms `most` tiles of the first
-    axis at a time, or less. The weights of planes may be `kept` transformed; results take so many
-    `passes` more.
+    axis at a time, or less. The weights of planes may be `kept` transformed; something
+    `follows` before results are stored.
     """
 
     samples: int
@@ -144,7 +144,7 @@ class Shape:
     threads: int
     most: int
     kept: bool
-    passes: int
+    follows: bool
 
     @property
     def flat(self) -> bool:
@@ -165,6 +165,16 @@ class Shape:
     def group(self) -> int:
         """How many of them a thread transforms at a time."""
         return -(-self.share // -(-self.share // self.most))
+
+    @property
+    def near(self) -> tuple[int, int, int]:
+        """The sizes of a place's data, of as many tiles as a thread transforms at a time."""
+        return self.group, self.inner.source, self.line * self.channels
+
+    @property
+    def far(self) -> tuple[int, int, int]:
+        """And of its products."""
+        return self.group, self.inner.target, self.result * self.filters
 
     @property
     def held(self) -> int:
@@ -208,7 +218,7 @@ class Shape:
         return (
             START * (3 if self.kind == "weights" else 1)
             + rounds * (places * (self.group * LINE * lines + CALL) + READ * weights)
-            + self.share * (away * outside + PASS * self.passes * results)
+            + self.share * (away * outside + FOLLOWED * self.follows * results)
             + (0 if self.flat else self.share * outer.products * tiles * inside)
             + made * weights
         )
@@ -222,11 +232,11 @@ def _turn(rows: int, columns: int) -> float:
 def shape(
     samples: int, channels: int, filters: int, source: Sequence[int], target: Sequence[int],
     windows: Windows, kind: str, threads: int, *, kept: bool = False,
-    passes: int = 0,
+    follows: bool = False,
 ) -> Shape:  # fmt: skip
     """The cheapest tiles for a convolution, "forward", or its gradient by the "data" or by the
-    "weights", of weights that may be `kept` transformed, `passes` over its results included;
-    `Refused` where the direct convolution is cheaper."""
+    "weights", of weights that may be `kept` transformed, and with what `follows`; `Refused` where
+    the direct convolution is cheaper."""
     if len(source) != 3 or {*windows.strides, *windows.dilations} != {1}:
         raise Refused("no dense convolution of planes or volumes")
     flat = source[1] == target[1] == windows.kernel[1] == 1
@@ -244,7 +254,7 @@ def shape(
     )
     choices = [
         Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2],
-              kind, threads, most, kept and flat, passes)
+              kind, threads, most, kept and flat, follows)
         for first, second in itertools.product(outer, inner)
         for most in MOST
     ]  # fmt: skip
