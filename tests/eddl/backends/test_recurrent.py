@@ -5,6 +5,7 @@ inputs; with several threads, several spans of steps and a last span that is sho
 """
 
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -202,3 +203,34 @@ def test_other_types_than_float32(op, dtype, tolerance):
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == dtype
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * 10)
+
+
+@pytest.mark.parametrize("backend", ["array", "onednn"])
+@pytest.mark.parametrize("op", GATES)
+def test_the_callers_sequence_is_read_anew_and_not_kept(op, backend):
+    inputs, arrays, outputs = network(op, {}, dtype="float32")
+    made = program(inputs, outputs, backend_of(backend))
+    first = made.run(arrays)
+    other = [np.flip(arrays[0], 0).copy(), *arrays[1:]]
+    held = weakref.ref(other[0])
+    found = made.run(other)
+    fresh = program(inputs, outputs, backend_of(backend)).run(other)
+    for ours, theirs in zip(found, fresh, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(made.run(arrays), first, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    del other
+    assert held() is None
+
+
+@pytest.mark.parametrize("backend", ["array", "onednn"])
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_states_alone_are_those_behind_all_steps(kind, lengths, backend):
+    op, how = KINDS[kind]
+    inputs, arrays, outputs = network(op, how, dtype="float32", lengths=lengths)
+    count = 3 if op == "LSTM" else 2
+    whole = program(inputs, outputs[:count], backend_of(backend)).run(arrays)
+    last = program(inputs, outputs[1:count], backend_of(backend)).run(arrays)
+    for ours, theirs in zip(last, whole[1:], strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -11,138 +11,124 @@ equations: the ONNX operator specification; of the gradients: the chain rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from eddl.backends.array.products import Make, Matrix, Product
 from eddl.backends.array.recurrence import Recurrence
 from eddl.backends.array.unfolding import Workspace
+from eddl.compiler.protocol import Thunk
 
 Buffers = SimpleNamespace
-Step = Callable[[int], None]
-"""What is done for a slot of the span."""
+Steps = list[list[Thunk]]
+"""What is called for each slot of the span."""
+Slots = list[Any]
 
 
 class Cell:
     """An operator's equations for `rows` rows of the batch in one direction.
 
-    `columns` are those of `values`, in units. `sides` says in which of them, after a step backward,
-    the gradients lie of what some rows of R gave, and from what: (first row, row behind the last,
-    first column, the buffer they were multiplied with). `products` are those with R, each with the
-    rows that it takes.
+    `columns` are those of `values`. `sides` says in which of them, after a step backward, the
+    gradients lie of what some rows of R gave, and from what: (first row, row behind the last, first
+    column, the buffer they were multiplied with), in units. `products` are those with R, one for
+    each gate's rows.
     """
 
     columns: int
     sides: Sequence[tuple[int, int, int, str]]
     closed: Sequence[float] = ()
     """What the gates let through where a step leaves the state as it is."""
+    joined = False
+    """Whether `values` and the states lie in the same place."""
 
     def __init__(
         self, xp: Any, r: Recurrence, direction: int, rows: int, make: Make, *, back: bool
     ) -> None:
         self.xp, self.r, self.rows, self.make = xp, r, rows, make
         self.f = r.activations[direction]
-        self.wide = self.columns * r.units
-        self.products = self.backward_products() if back else self.forward_products()
+        square, state = Matrix.part(r.units, r.units), Matrix.part(rows, r.units)
+        right, how = (square, self.behind) if back else (square.turned, self.ahead)
+        self.products: list[Product] = [
+            make.product(r.dtype, state, right, state, packed=True, **how(gate))
+            for gate in range(r.gates // r.units)
+        ]
 
-    def forward_products(self) -> list[tuple[slice, Product]]:
-        """From the state to `values`."""
+    def ahead(self, gate: int) -> dict[str, Any]:
+        """How a gate's product is made, from the state to `values`."""
         raise NotImplementedError
 
-    def backward_products(self) -> list[tuple[slice, Product]]:
-        """From `values` to the gradient of the state."""
+    def behind(self, gate: int) -> dict[str, Any]:
+        """How it is made from `values` to the gradient of the state."""
         raise NotImplementedError
 
     def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
         """The memory that this cell needs beside what all have."""
+        b.values = space.take((self.columns, span, self.rows, self.r.units), self.r.dtype)
 
-    def forward(self, b: Buffers) -> Step:
-        """A step from `h` (and `c`) of its slot to those of the next."""
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
+        """From `h` (and `c`) of a slot to those of the next."""
         raise NotImplementedError
 
     def slopes(self, b: Buffers, count: int) -> None:
         """Fill so many slots of `values` with the slopes at what was saved."""
         raise NotImplementedError
 
-    def backward(self, b: Buffers) -> Step:
-        """A step that takes `dh` (and `dc`) from behind its slot to before it."""
+    def backward(self, b: Buffers) -> Steps:
+        """Take `dh` (and `dc`) from behind a slot to before it."""
         raise NotImplementedError
-
-    def _ahead(self, first: int, last: int, **how: Any) -> tuple[slice, Product]:
-        size, count = self.r.units, (last - first) * self.r.units
-        left, right = Matrix.part(self.rows, size), Matrix.part(count, size).turned
-        out = Matrix.part(self.rows, count, self.wide)
-        made = self.make(self.r.dtype, left, right, out, packed=True, **how)
-        return slice(first * size, last * size), made
-
-    def _back(self, first: int, last: int, **how: Any) -> tuple[slice, Product]:
-        size, count = self.r.units, (last - first) * self.r.units
-        left, right = Matrix.part(self.rows, count, self.wide), Matrix.part(count, size)
-        out = Matrix.part(self.rows, size)
-        made = self.make(self.r.dtype, left, right, out, packed=True, **how)
-        return slice(first * size, last * size), made
 
     def _states(self, space: Workspace, slots: int) -> Any:
         return space.take((slots, self.rows, self.r.units), self.r.dtype)
 
-    def _columns(self, values: Any) -> list[Any]:
-        """Each gate's columns."""
-        size = self.r.units
-        return [values[..., start : start + size] for start in range(0, self.wide, size)]
+    def _chain(self, *operations: str) -> Any:
+        """What binds arrays as large as a state: the result, then the operands."""
+        return self.make.chain(self.r.dtype, self.rows * self.r.units, *operations).bind
 
-    def _gates(self, values: Any) -> list[list[Any]]:
-        """Each gate's columns of each slot."""
-        return [list(columns) for columns in self._columns(values)]
+    def _product(self, b: Buffers, gate: int, left: Any, out: Any, bias: Any = None) -> Thunk:
+        return self.products[gate].bind(left, b.packed[gate], out, b.scratch, bias)
 
 
 class Rnn(Cell):
-    """h' = f(x + R h)."""
+    """h' = f(x + R h). The products with the inputs lie where the states come."""
 
-    columns, sides = 1, [(0, 1, 0, "h")]
+    columns, sides, joined = 1, [(0, 1, 0, "h")], True
 
-    def forward_products(self) -> list[tuple[slice, Product]]:
-        """R with the state."""
-        return [self._ahead(0, 1, add=True, activations=[(self.f, self.r.units)])]
+    def ahead(self, gate: int) -> dict[str, Any]:
+        """The activation follows."""
+        return {"add": True, "activation": self.f}
 
-    def backward_products(self) -> list[tuple[slice, Product]]:
-        """R with what its rows gave."""
-        return [self._back(0, 1, add=self.r.lengths)]
+    def behind(self, gate: int) -> dict[str, Any]:
+        """Steps that do not count leave their gradient there."""
+        return {"add": self.r.lengths}
 
-    def forward(self, b: Buffers) -> Step:
+    def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
+        """Forward, `values` are states."""
+        if back:
+            super().take(b, space, span, back=back)
+        else:
+            b.values = None if b.h is None else b.h[None, 1:]
+
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
         """The activation is in the product."""
-        (_, product), (packed,) = self.products[0], b.packed
-        copy, h, values = self.xp.copyto, b.h, b.values
-        runs = [product.bind(h[j], packed, v, b.scratch) for j, v in enumerate(values)]
-
-        def step(j: int) -> None:
-            runs[j]()
-            copy(h[j + 1], values[j])
-
-        return step
+        return [[self._product(b, 0, *pair)] for pair in zip(h, b.values[0], strict=False)]
 
     def slopes(self, b: Buffers, count: int) -> None:
         """f' by y: 1 - y y, y (1 - y), or y > 0."""
-        xp, y, slope = self.xp, b.saved, b.values[:count]
+        xp, y, slope = self.xp, b.saved, b.values[0, :count]
         if self.f == "relu":
             xp.greater(y, 0, out=slope, casting="unsafe")
             return
         xp.multiply(y, y, out=slope)
         xp.subtract(y if self.f == "sigmoid" else y.dtype.type(1), slope, out=slope)
 
-    def backward(self, b: Buffers) -> Step:
+    def backward(self, b: Buffers) -> Steps:
         """Through f, then through R."""
-        (_, product), (packed,) = self.products[0], b.packed
-        multiply, values, dh, dead = self.xp.multiply, b.values, b.dh, b.dead
-        runs = [product.bind(v, packed, dh, b.scratch) for v in values]
-
-        def step(j: int) -> None:
-            multiply(values[j], dh, out=values[j])
-            if dead is not None:
-                multiply(dh, dead[j], out=dh)
-            runs[j]()
-
-        return step
+        multiply, dh = self._chain("multiply"), b.dh
+        return [
+            [multiply(v, v, dh), *(multiply(dh, dh, d) for d in dead), self._product(b, 0, v, dh)]
+            for v, *dead in zip(b.values[0], *([] if b.dead is None else [b.dead]), strict=True)
+        ]
 
 
 class Gru(Cell):
@@ -157,59 +143,45 @@ class Gru(Cell):
         self.sides = [(0, 2, 0, "h"), (2, 3, 3, "h") if r.before else (2, 3, 2, "rh")]
         super().__init__(xp, r, *others, **how)
 
-    def forward_products(self) -> list[tuple[slice, Product]]:
-        """The gates' rows of R, and the last ones."""
-        size = self.r.units
-        gates = self._ahead(0, 2, add=True, activations=[("sigmoid", 2 * size)])
-        if self.r.before:
-            return [gates, self._ahead(2, 3, bias=True)]
-        return [gates, self._ahead(2, 3, add=True, activations=[("tanh", size)])]
+    def ahead(self, gate: int) -> dict[str, Any]:
+        """z and r, and what n is made of."""
+        if gate < 2:
+            return {"add": True, "activation": "sigmoid"}
+        return {"bias": True} if self.r.before else {"add": True, "activation": "tanh"}
 
-    def backward_products(self) -> list[tuple[slice, Product]]:
-        """The same rows, the other way."""
-        return [self._back(0, 2, add=True), self._back(2, 3, add=self.r.before)]
+    def behind(self, gate: int) -> dict[str, Any]:
+        """All flow into the same, but what was multiplied with r."""
+        return {"add": gate < 2 or self.r.before}
 
     def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
-        """Copies for the slopes; r h, where R multiplies it."""
-        b.spare = self._states(space, span if back else 1)
-        b.other = self._states(space, span) if back else None
-        b.rh = None if self.r.before or not back else self._states(space, span)
+        """What slopes are made in and then z and r are kept in; r h, where R multiplies it."""
+        super().take(b, space, span, back=back)
+        b.flow = self._states(space, 1)
+        if back:
+            b.z, b.r = self._states(space, span), self._states(space, span)
+            b.rh = None if self.r.before else self._states(space, span)
 
-    def forward(self, b: Buffers) -> Step:
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
         """Both gates, then n, then h'."""
-        xp, h, spare, before, size = self.xp, list(b.h), b.spare[0], self.r.before, self.r.units
-        (_, gates), (_, last) = self.products
-        z, r, n, *q = self._gates(b.values)
-        inner, bias = (q[0], b.inner_bias) if before else (n, None)
-        runs = [
-            (gates.bind(h[j], b.packed[0], values[:, : 2 * size], b.scratch),
-             last.bind(h[j] if before else spare, b.packed[1], inner[j], b.scratch, bias))
-            for j, values in enumerate(b.values)
-        ]  # fmt: skip
-
-        def step(j: int) -> None:
-            first, second = runs[j]
-            first()
-            if before:
-                second()
-                xp.multiply(r[j], inner[j], out=spare)
-                xp.add(n[j], spare, out=n[j])
-                xp.tanh(n[j], out=n[j])
+        spare, found = b.flow[0], []
+        multiply, mix = self._chain("multiply"), self._chain("subtract", "multiply", "add")
+        add = self._chain("add", "tanh")
+        for before, after, z, r, n, *q in zip(h, h[1:], *b.values, strict=False):
+            calls = [self._product(b, 0, before, z), self._product(b, 1, before, r)]
+            if q:
+                calls += [self._product(b, 2, before, q[0], b.inner_bias),
+                          multiply(spare, r, q[0]), add(n, n, spare)]  # fmt: skip
             else:
-                xp.multiply(r[j], h[j], out=spare)
-                second()
-            xp.subtract(h[j], n[j], out=spare)
-            xp.multiply(z[j], spare, out=spare)
-            xp.add(n[j], spare, out=h[j + 1])
-
-        return step
+                calls += [multiply(spare, r, before), self._product(b, 2, spare, n)]
+            found.append([*calls, mix(after, before, n, z, n)])
+        return found
 
     def slopes(self, b: Buffers, count: int) -> None:
         """At z, r and n; what comes behind r is kept apart."""
         xp, one = self.xp, self.r.dtype.type(1)
         z, r, n, *q = b.saved.swapaxes(0, 1)
-        at_z, at_r, at_n, *_ = self._columns(b.values[:count])
-        h, spare, other = b.h[:count], b.spare[:count], b.other[:count]
+        at_z, at_r, at_n, *_ = b.values[:, :count]
+        h, spare, other = b.h[:count], b.z[:count], b.r[:count]
         xp.subtract(one, z, out=spare)
         xp.multiply(n, n, out=other)
         xp.subtract(one, other, out=other)
@@ -222,37 +194,23 @@ class Gru(Cell):
         xp.multiply(spare, q[0] if q else h, out=at_r)  # r (1 - r) times what r is a factor of
         if not q:
             xp.multiply(r, h, out=b.rh[:count])
+        xp.copyto(spare, z)
+        xp.copyto(other, r)
 
-    def backward(self, b: Buffers) -> Step:
+    def backward(self, b: Buffers) -> Steps:
         """Through h', n and the gates."""
-        xp, dh, size, flow = self.xp, b.dh, self.r.units, b.spare[0]
-        (_, gates), (_, last) = self.products
-        z, r, n, *q = self._gates(b.values)
-        inner, target = (q[0], dh) if q else (n, flow)
-        runs = [
-            (gates.bind(values[:, : 2 * size], b.packed[0], dh, b.scratch),
-             last.bind(inner[j], b.packed[1], target, b.scratch))
-            for j, values in enumerate(b.values)
-        ]  # fmt: skip
-
-        def step(j: int) -> None:
-            first, second = runs[j]
-            kept_z, kept_r = b.saved[j, :2]
-            xp.multiply(n[j], dh, out=n[j])
-            xp.multiply(z[j], dh, out=z[j])
-            xp.multiply(dh, kept_z, out=dh)
+        dh, flow, found = b.dh, b.flow[0], []
+        multiply, add = self._chain("multiply"), self._chain("add")
+        for kept_z, kept_r, z, r, n, *q in zip(b.z, b.r, *b.values, strict=True):
+            calls = [multiply(n, n, dh), multiply(z, z, dh), multiply(dh, dh, kept_z)]
             if q:
-                xp.multiply(r[j], n[j], out=r[j])
-                xp.multiply(kept_r, n[j], out=inner[j])
-                second()
+                calls += [multiply(r, r, n), multiply(q[0], kept_r, n),
+                          self._product(b, 2, q[0], dh)]  # fmt: skip
             else:
-                second()
-                xp.multiply(r[j], flow, out=r[j])
-                xp.multiply(flow, kept_r, out=flow)
-                xp.add(dh, flow, out=dh)
-            first()
-
-        return step
+                calls += [self._product(b, 2, n, flow), multiply(r, r, flow),
+                          multiply(flow, flow, kept_r), add(dh, dh, flow)]  # fmt: skip
+            found.append([*calls, self._product(b, 0, z, dh), self._product(b, 1, r, dh)])
+        return found
 
 
 class Lstm(Cell):
@@ -260,48 +218,42 @@ class Lstm(Cell):
 
     columns, sides, closed = 4, [(0, 4, 0, "h")], (0, 0, 1, 0)
 
-    def forward_products(self) -> list[tuple[slice, Product]]:
-        """All gates at once."""
-        size = self.r.units
-        return [self._ahead(0, 4, add=True, activations=[("sigmoid", 3 * size), ("tanh", size)])]
+    def ahead(self, gate: int) -> dict[str, Any]:
+        """The activation follows."""
+        return {"add": True, "activation": "tanh" if gate == 3 else "sigmoid"}
 
-    def backward_products(self) -> list[tuple[slice, Product]]:
-        """All gates at once."""
-        return [self._back(0, 4, add=self.r.lengths)]
+    def behind(self, gate: int) -> dict[str, Any]:
+        """All flow into the same; steps that do not count leave their gradient there."""
+        return {"add": gate > 0 or self.r.lengths}
 
     def take(self, b: Buffers, space: Workspace, span: int, *, back: bool) -> None:
-        """The cells' states, and what their gradient needs."""
-        b.spare = self._states(space, span if back else 1)
+        """The cells' states, and what their gradient needs: what slopes are made in and then f is
+        kept in, and the slopes of h'."""
+        super().take(b, space, span, back=back)
         if back:
-            b.dc, b.slope = self._states(space, 1), self._states(space, span)
+            b.dc = self._states(space, 2)
+            b.f, b.slope = self._states(space, span), self._states(space, span)
         else:
-            b.c = self._states(space, span + 1)
+            b.spare, b.c = self._states(space, 1), self._states(space, span + 1)
 
-    def forward(self, b: Buffers) -> Step:
+    def forward(self, b: Buffers, h: Slots, c: Slots) -> Steps:
         """The gates, then c', then h'."""
-        xp, h, c, spare = self.xp, list(b.h), list(b.c), b.spare[0]
-        (_, product), (packed,) = self.products[0], b.packed
-        runs = [product.bind(h[j], packed, v, b.scratch) for j, v in enumerate(b.values)]
-        slots = list(zip(runs, *self._gates(b.values), c, c[1:], h[1:], strict=False))
-        multiply, add, tanh = xp.multiply, xp.add, xp.tanh
-
-        def step(j: int) -> None:
-            run, i, o, f, g, before, after, out = slots[j]
-            run()
-            multiply(f, before, after)
-            multiply(i, g, spare)
-            add(after, spare, after)
-            tanh(after, spare)
-            multiply(o, spare, out)
-
-        return step
+        spare, found = b.spare[0], []
+        multiply, cell = self._chain("multiply"), self._chain("multiply", "add")
+        state = self._chain("tanh", "multiply")
+        for before, after, old, new, *gates in zip(h, h[1:], c, c[1:], *b.values, strict=False):
+            i, o, f, g = gates
+            calls = [self._product(b, gate, before, place) for gate, place in enumerate(gates)]
+            calls += [multiply(spare, i, g), cell(new, f, old, spare), state(after, new, o)]
+            found.append(calls)
+        return found
 
     def slopes(self, b: Buffers, count: int) -> None:
         """At all gates, and that of h' by c'."""
         xp, one = self.xp, self.r.dtype.type(1)
         i, o, f, g = b.saved.swapaxes(0, 1)
-        at_i, at_o, at_f, at_g = self._columns(b.values[:count])
-        slope, spare = b.slope[:count], b.spare[:count]
+        at_i, at_o, at_f, at_g = b.values[:, :count]
+        slope, spare = b.slope[:count], b.f[:count]
         xp.multiply(i, i, out=spare)
         xp.subtract(i, spare, out=spare)
         xp.multiply(spare, g, out=at_i)  # i (1 - i) g
@@ -319,28 +271,22 @@ class Lstm(Cell):
         xp.multiply(slope, slope, out=slope)
         xp.subtract(one, slope, out=slope)
         xp.multiply(slope, o, out=slope)  # o (1 - tanh(c') ** 2)
+        xp.copyto(spare, f)
 
-    def backward(self, b: Buffers) -> Step:
+    def backward(self, b: Buffers) -> Steps:
         """Through h', c' and the gates."""
-        xp, dh, dc, spare, dead = self.xp, b.dh, b.dc[0], b.spare[0], b.dead
-        (_, product), size = self.products[0], self.r.units
-        i, o, *_ = self._gates(b.values)
-        later = list(b.values[..., 2 * size :].reshape(*b.values.shape[:2], 2, size))
-        twice, slope = dc[:, None], list(b.slope)
-        runs = [product.bind(values, b.packed[0], dh, b.scratch) for values in b.values]
-
-        def step(j: int) -> None:
-            xp.multiply(dh, slope[j], out=spare)
-            xp.add(dc, spare, out=dc)
-            xp.multiply(o[j], dh, out=o[j])
-            xp.multiply(i[j], dc, out=i[j])
-            xp.multiply(later[j], twice, out=later[j])
-            xp.multiply(dc, b.saved[j, 2], out=dc)
-            if dead is not None:
-                xp.multiply(dh, dead[j], out=dh)
-            runs[j]()
-
-        return step
+        dh, (dc, inner), found = b.dh, b.dc, []
+        multiply, cell = self._chain("multiply"), self._chain("multiply", "add")
+        dead = [None] * len(b.f) if b.dead is None else b.dead
+        for kept, slope, rest, *gates in zip(b.f, b.slope, dead, *b.values, strict=True):
+            i, o, f, g = gates
+            calls = [cell(inner, dh, slope, dc), multiply(o, o, dh), multiply(dc, inner, kept)]
+            calls += [multiply(place, place, inner) for place in (i, f, g)]
+            if rest is not None:
+                calls.append(multiply(dh, dh, rest))
+            calls += [self._product(b, gate, place, dh) for gate, place in enumerate(gates)]
+            found.append(calls)
+        return found
 
 
 CELLS: dict[str, type[Cell]] = {"RNN": Rnn, "GRU": Gru, "LSTM": Lstm}

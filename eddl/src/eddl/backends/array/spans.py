@@ -7,7 +7,8 @@ is computed for a whole span at once, and so are the gradients of inputs and wei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from eddl.backends.array.backend import Array
 from eddl.backends.array.cells import CELLS, Buffers, Cell
 from eddl.backends.array.products import Make, Matrix, Product
 from eddl.backends.array.recurrence import Recurrence
-from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
 from eddl.compiler.protocol import Thunk
 
@@ -24,6 +24,8 @@ ROWS = 256
 """Rows of a span, steps by batch, that make good products and stay in the cache."""
 LONGEST = 32
 """Steps of a span."""
+Run = Callable[[Array], None]
+"""What is done for a sequence, which may be another in every run."""
 
 
 class Part:
@@ -32,7 +34,7 @@ class Part:
     back: bool
 
     def __init__(self, xp: Any, r: Recurrence, direction: int, rows: slice, make: Make) -> None:
-        self.xp, self.r, self.direction, self.rows = xp, r, direction, rows
+        self.xp, self.r, self.direction, self.rows, self.make = xp, r, direction, rows, make
         self.count = rows.stop - rows.start
         longest = min(r.steps, LONGEST, max(1, ROWS // self.count))
         self.span = -(-r.steps // -(-r.steps // longest))
@@ -50,23 +52,30 @@ class Part:
         """The memory of the thread that works on these rows."""
         r, n, span, dtype = self.r, self.count, self.span, self.r.dtype
         b = Buffers(c=None, dead=None, inner_bias=None)
-        b.values = space.take((span, n, self.cell.wide), dtype)
         b.h = space.take((span + 1, n, r.units), dtype)
         b.x = space.take((span, n, r.features), dtype)
-        own = [product for _, product in self.cell.products]
+        own = self.cell.products
         b.packed = [space.take((product.packed,), np.uint8) for product in own]
         scratch = max(product.scratch for product in (*own, *self.products()))
         b.scratch = space.take((scratch,), np.uint8)
         self.cell.take(b, space, span, back=self.back)
         return b
 
-    def packs(self, b: Buffers, weights: Array) -> list[Thunk]:
-        """The calls that pack this direction's R."""
-        found = []
-        for (rows, product), target in zip(self.cell.products, b.packed, strict=True):
-            right = weights[self.direction, rows]
-            found.append(product.pack(right if self.back else right.T, target))
-        return found
+    def pack(self, b: Buffers, weights: Array) -> Thunk:
+        """The call that packs this direction's R."""
+        rights = self.gates(weights)
+        return self.make.in_turn([
+            product.pack(right if self.back else right.T, target)
+            for right, product, target in zip(rights, self.cell.products, b.packed, strict=True)
+        ])  # fmt: skip
+
+    def gates(self, weights: Array) -> Array:
+        """Each gate's rows of this direction's W or R."""
+        return self.each(weights[self.direction])
+
+    def each(self, weights: Array) -> Array:
+        """Each gate's rows of weights."""
+        return weights.reshape(-1, self.r.units, *weights.shape[1:])
 
     def mine(self, whole: Array | None) -> Any:
         """These rows of [T, N, ...] or [T, D, ..., N, H], in the order in which steps are taken."""
@@ -97,10 +106,10 @@ class Forward(Part):
 
     def __init__(self, xp: Any, r: Recurrence, direction: int, rows: slice, make: Make) -> None:
         super().__init__(xp, r, direction, rows, make)
-        weights = Matrix.part(r.gates, r.features).turned
+        weights = Matrix.part(r.units, r.features).turned
         self.project = {
-            size: make(r.dtype, Matrix.part(size * self.count, r.features), weights,
-                       Matrix.part(size * self.count, r.gates, self.cell.wide), bias=True)
+            size: make.product(r.dtype, Matrix.part(size * self.count, r.features), weights,
+                               Matrix.part(size * self.count, r.units), bias=True)
             for size in self.sizes
         }  # fmt: skip
 
@@ -115,58 +124,80 @@ class Forward(Part):
         b.inner_bias = space.take((self.r.units,), self.r.dtype)
         return b
 
-    def bind(self, b: Buffers, given: Mapping[str, Any], outputs: Sequence[Any]) -> Thunk:
-        """The call that takes these rows through all steps."""
-        xp, r, h, c = self.xp, self.r, b.h, b.c
-        packs, step, x = self.packs(b, given["R"]), self.cell.forward(b), self.mine(given["X"])
+    def bind(self, b: Buffers, given: Mapping[str, Any], outputs: Sequence[Any]) -> Run:
+        """What takes these rows of X through all steps."""
+        xp, r, in_turn = self.xp, self.r, self.make.in_turn
         y, last_h = self.mine(outputs[0]), outputs[1]
         last_c = outputs[2] if r.op == "LSTM" else None
         values, cells = (*map(self.mine, outputs[3 if r.op == "LSTM" else 2 :]), None, None)[:2]
-        weights = given["W"][self.direction].T
-        projects = {
-            size: project.bind(_flat(b.x[:size]), weights, _flat(b.values[:size])[:, : r.gates],
-                               b.scratch, b.bias)
-            for size, project in self.project.items()
-        }  # fmt: skip
+        h, c = self._slots(b.h, y), self._slots(b.c, cells)
+        states = [state for state in (h, c) if state]
+        pack, steps = self.pack(b, given["R"]), [*map(in_turn, self.cell.forward(b, h, c))]
+        kept = [(y, b.h[1:])]
+        if cells is not None:
+            kept.append((cells, b.c[1:]))
+        if values is not None:
+            kept.append((values, b.values.swapaxes(0, 1)))
+        spans = []
+        for start, size in self.spans:
+            copies = [(target[start : start + size], source[:size]) for target, source in kept
+                      if target is not None]  # fmt: skip
+            copies += [(s[0], s[size]) for s in states if s[size] is not s[0]]
+            project = in_turn(self._project(b, size, given["W"]))
+            leave = in_turn([self.make.copy(*copy) for copy in copies])
+            whole = in_turn([project, *steps[:size], leave])
+            spans.append((start, size, project, leave, whole))
+        closed = np.asarray(self.cell.closed, r.dtype)[:, None, None]
 
-        closed = np.repeat(np.asarray(self.cell.closed or (0,), r.dtype), r.units)
+        def in_steps(size: int, dead: Array) -> None:
+            """Step by step, and what the dead ones do not change."""
+            for j in range(size):
+                steps[j]()
+                for state in states if dead[j].any() else ():
+                    xp.copyto(state[j + 1], state[j], where=dead[j, :, None])
+                if values is not None:
+                    b.values[:, j, dead[j]] = closed
 
-        def run() -> None:
-            for pack in packs:
-                pack()
+        def run(whole_x: Array) -> None:
+            x = self.mine(whole_x)
+            pack()
             self._biases(b, given["B"])
             self.start(h[0], given["initial_h"])
-            if c is not None:
+            if c:
                 self.start(c[0], given["initial_c"])
             dead = self.dead(given["sequence_lens"])
-            for start, size in self.spans:
-                stop = start + size
-                xp.copyto(b.x[:size], x[start:stop])
-                projects[size]()
-                for j in range(size):
-                    step(j)
-                    if dead is not None and (rest := dead[start + j]).any():
-                        for state in (h, c):
-                            if state is not None:
-                                xp.copyto(state[j + 1], state[j], where=rest[:, None])
-                        b.values[j][rest] = closed
+            for start, size, project, leave, whole in spans:
+                xp.copyto(b.x[:size], x[start : start + size])
+                if dead is None:
+                    whole()
+                    continue
+                project()
+                in_steps(size, dead[start : start + size])
+                leave()
                 if y is not None:
-                    xp.copyto(y[start:stop], h[1 : size + 1])
-                    if dead is not None:
-                        y[start:stop][dead[start:stop]] = 0
-                if values is not None:
-                    columns = b.values[:size].reshape(size, self.count, -1, r.units)
-                    xp.copyto(values[start:stop], columns.swapaxes(1, 2))
-                if cells is not None:
-                    xp.copyto(cells[start:stop], c[1 : size + 1])
-                for state in (h, c):
-                    if state is not None:
-                        xp.copyto(state[0], state[size])
+                    y[start : start + size][dead[start : start + size]] = 0
             for place, state in ((last_h, h), (last_c, c)):
                 if place is not None:
                     xp.copyto(place[self.direction, self.rows], state[0])
 
         return run
+
+    def _slots(self, states: Array | None, kept: Array | None) -> list[Array]:
+        """The states of a span, one behind the other; where nobody reads them all, two places take
+        turns, which stay in the cache."""
+        if states is None:
+            return []
+        if kept is None and not self.cell.joined:
+            return [*states[:2]] * (len(states) // 2) + [*states[: len(states) % 2]]
+        return [*states]
+
+    def _project(self, b: Buffers, size: int, weights: Array) -> list[Thunk]:
+        """The products of a span's inputs, one a gate."""
+        left, biases = _flat(b.x[:size]), self.each(b.bias)
+        return [
+            self.project[size].bind(left, right.T, _flat(values[:size]), b.scratch, bias)
+            for right, values, bias in zip(self.gates(weights), b.values, biases, strict=False)
+        ]
 
     def _biases(self, b: Buffers, given: Array | None) -> None:
         """What is added to the products with the inputs, and to GRU's last one with the state."""
@@ -189,29 +220,27 @@ class Backward(Part):
 
     def __init__(self, xp: Any, r: Recurrence, direction: int, rows: slice, make: Make) -> None:
         super().__init__(xp, r, direction, rows, make)
-        n, wide, size = self.count, self.cell.wide, r.units
+        n, units, gates = self.count, r.units, r.gates // r.units
 
-        def sums(k: int, columns: int, right: int) -> Product:
-            """The gradient of weights: values, turned, by what they were multiplied with."""
-            left = Matrix.part(k * n, columns, wide).turned
-            out = Matrix.part(columns, right)
-            return make(r.dtype, left, Matrix.part(k * n, right), out, add=True)
+        def sums(k: int, right: int) -> Product:
+            """The gradient of a gate's weights: values, turned, by what they were multiplied
+            with."""
+            left, out = Matrix.part(k * n, units).turned, Matrix.part(units, right)
+            return make.product(r.dtype, left, Matrix.part(k * n, right), out, add=True)
 
-        self.inputs = {
-            k: make(r.dtype, Matrix.part(k * n, r.gates, wide), Matrix.part(r.gates, r.features),
-                    Matrix.part(k * n, r.features))
-            for k in self.sizes
-        }  # fmt: skip
-        self.weights = {k: sums(k, r.gates, r.features) for k in self.sizes}
-        self.states = {
-            k: [sums(k, (last - first) * size, size) for first, last, *_ in self.cell.sides]
-            for k in self.sizes
-        }
+        def inputs(k: int, gate: int) -> Product:
+            """What flows into the inputs by a gate."""
+            left, right = Matrix.part(k * n, units), Matrix.part(units, r.features)
+            return make.product(r.dtype, left, right, Matrix.part(k * n, r.features), add=gate > 0)
+
+        self.inputs = {k: [inputs(k, gate) for gate in range(gates)] for k in self.sizes}
+        self.weights = {k: sums(k, r.features) for k in self.sizes}
+        self.states = {k: sums(k, units) for k in self.sizes}
 
     def products(self) -> Sequence[Product]:
         """Those for the gradients of inputs and weights."""
-        states = [product for products in self.states.values() for product in products]
-        return [*self.inputs.values(), *self.weights.values(), *states]
+        inputs = itertools.chain(*self.inputs.values())
+        return [*inputs, *self.weights.values(), *self.states.values()]
 
     def take(self, space: Workspace) -> Buffers:
         """And what flows."""
@@ -219,9 +248,9 @@ class Backward(Part):
         b.dh = space.take((self.count, r.units), r.dtype)
         b.dy = space.take((*shape, r.units), r.dtype)
         b.dx = space.take((*shape, r.features), r.dtype)
-        b.total = space.take((self.cell.wide,), r.dtype)
+        b.total = space.take((self.cell.columns, r.units), r.dtype)
         b.ones = space.take((self.span * self.count,), r.dtype)
-        b.dead = space.take((*shape, 1), r.dtype) if r.lengths else None
+        b.dead = space.take((*shape, r.units), r.dtype) if r.lengths else None
         return b
 
     def bind(
@@ -231,22 +260,33 @@ class Backward(Part):
         results: Mapping[str, Any],
         own: Mapping[str, Array],
         flow: Array | None,
-    ) -> Thunk:
-        """The call that takes these rows back through all steps. It sums the gradients of the
+    ) -> Run:
+        """What takes these rows back through all steps, given X. It sums the gradients of the
         weights in `own`, and writes that of X to `flow`."""
         xp, r, dh = self.xp, self.r, b.dh
-        packs, step = self.packs(b, given["R"]), self.cell.backward(b)
+        pack = self.pack(b, given["R"])
         dy, dx = self.mine(given["dY"]), self.mine(flow)
         ends = [(dh, "dY_h", "initial_h")]
         if r.op == "LSTM":
             ends.append((b.dc[0], "dY_c", "initial_c"))
-        finish = {size: self._finish(b, size, given["W"][self.direction], own, dx is not None)
-                  for size in self.sizes}  # fmt: skip
+        steps = self.cell.backward(b)
+        if dy is not None:
+            add = self.make.chain(r.dtype, self.count * r.units, "add")
+            steps = [
+                [add.bind(dh, dh, flow), *calls] for flow, calls in zip(b.dy, steps, strict=True)
+            ]
+        whole = {
+            size: self.make.in_turn([
+                *itertools.chain(*reversed(steps[:size])),
+                *self._finish(b, size, given["W"], own, dx is not None),
+            ])
+            for size in self.sizes
+        }  # fmt: skip
         load = self._load(b, given, dy)
 
-        def run() -> None:
-            for pack in packs:
-                pack()
+        def run(whole_x: Array) -> None:
+            x = self.mine(whole_x)
+            pack()
             b.ones.fill(1)
             for total in own.values():
                 total.fill(0)
@@ -255,17 +295,16 @@ class Backward(Part):
             dead = self.dead(given["sequence_lens"])
             for start, size in reversed(self.spans):
                 rest = None if dead is None else dead[start : start + size]
+                xp.copyto(b.x[:size], x[start : start + size])
                 load(start, size, dead)
                 self.cell.slopes(b, size)
                 if b.dead is not None:
-                    b.dead[:size, :, 0] = 0 if rest is None else rest
+                    b.dead[:size] = 0 if rest is None else rest[..., None]
                 if rest is not None and r.op == "RNN":
-                    b.values[:size][rest] = 0
-                for j in reversed(range(size)):
-                    if dy is not None:
-                        xp.add(dh, b.dy[j], out=dh)
-                    step(j)
-                finish[size]()
+                    b.values[0, :size][rest] = 0
+                whole[size]()
+                if "B" in own:
+                    self._biases(b, size, own["B"])
                 if dx is not None:
                     xp.copyto(dx[start : start + size], b.dx[:size])
             for state, _, before in ends:
@@ -276,7 +315,7 @@ class Backward(Part):
 
     def _load(self, b: Buffers, given: Mapping[str, Any], dy: Array | None) -> Any:
         """What fills a span with what was there before its steps, and what flows into them."""
-        xp, y, x, h = self.xp, self.mine(given["Y"]), self.mine(given["X"]), b.h
+        xp, y, h = self.xp, self.mine(given["Y"]), b.h
         saved, cells = self.mine(given.get("values", given["Y"])), self.mine(given.get("cells"))
         first_h, first_c = (
             None if (state := given.get(name)) is None else state[self.direction, self.rows]
@@ -286,7 +325,6 @@ class Backward(Part):
         def load(start: int, size: int, dead: Array | None) -> None:
             stop = start + size
             b.saved = saved[start:stop]
-            xp.copyto(b.x[:size], x[start:stop])
             xp.copyto(h[1:size], y[start : stop - 1])
             xp.copyto(h[0], y[start - 1] if start else 0 if first_h is None else first_h)
             if cells is not None:
@@ -307,36 +345,39 @@ class Backward(Part):
 
     def _finish(
         self, b: Buffers, size: int, weights: Array, own: Mapping[str, Array], inputs: bool
-    ) -> Thunk:
+    ) -> list[Thunk]:
         """What a span gives to the gradients of inputs and weights."""
-        xp, r, units = self.xp, self.r, self.r.units
-        values = _flat(b.values[:size])
-        calls = []
+        values, calls = [_flat(column[:size]) for column in b.values], []
         if inputs:
-            calls.append(self.inputs[size].bind(values[:, : r.gates], weights, _flat(b.dx[:size]),
-                                                b.scratch))  # fmt: skip
+            calls += [
+                product.bind(left, right, _flat(b.dx[:size]), b.scratch)
+                for product, left, right in zip(
+                    self.inputs[size], values, self.gates(weights), strict=False
+                )
+            ]
         if "W" in own:
-            calls.append(self.weights[size].bind(values[:, : r.gates].T, _flat(b.x[:size]),
-                                                 own["W"], b.scratch))  # fmt: skip
-        for (first, last, column, name), product in zip(
-            self.cell.sides, self.states[size] if "R" in own else (), strict=False
-        ):
-            rows = slice(first * units, last * units)
-            left = values[:, column * units : (column + last - first) * units].T
-            right = _flat(getattr(b, name)[:size])
-            calls.append(product.bind(left, right, own["R"][rows], b.scratch))
+            calls += [
+                self.weights[size].bind(left.T, _flat(b.x[:size]), total, b.scratch)
+                for left, total in zip(values, self.each(own["W"]), strict=False)
+            ]
+        for first, last, column, name in self.cell.sides if "R" in own else ():
+            right, totals = _flat(getattr(b, name)[:size]), self.each(own["R"])[first:last]
+            calls += [
+                self.states[size].bind(left.T, right, total, b.scratch)
+                for left, total in zip(values[column:], totals, strict=False)
+            ]
+        return calls
 
-        def biases() -> None:
-            outer, inner = own["B"][: r.gates], own["B"][r.gates :]
-            xp.matmul(b.ones[: len(values)], values, out=b.total)
-            xp.add(outer, b.total[: r.gates], out=outer)
-            for first, last, column, _ in self.cell.sides:
-                place = inner[first * units : last * units]
-                xp.add(place, b.total[column * units :][: len(place)], out=place)
-
-        if "B" in own:
-            calls.append(biases)
-        return in_turn(calls)
+    def _biases(self, b: Buffers, size: int, total: Array) -> None:
+        """What a span gives to the gradient of B."""
+        xp, gates = self.xp, self.r.gates // self.r.units
+        outer, inner = self.each(total)[:gates], self.each(total)[gates:]
+        columns = b.values[:, :size].reshape(self.cell.columns, -1, self.r.units)
+        xp.matmul(b.ones[: columns.shape[1]], columns, out=b.total)
+        xp.add(outer, b.total[:gates], out=outer)
+        for first, last, column, _ in self.cell.sides:
+            place = inner[first:last]
+            xp.add(place, b.total[column:][: len(place)], out=place)
 
 
 def _flat(x: Array) -> Array:

@@ -273,6 +273,12 @@ class Execution:
             ctypes.addressof(arguments),
         )  # fmt: skip
 
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The address of the function that runs it, and its arguments."""
+        function: Any = self._run.func
+        return ctypes.cast(function, c_void_p).value or 0, *self._run.args
+
     def __call__(self) -> None:
         """Run it."""
         if self._run():

@@ -1,18 +1,18 @@
 """RNN, GRU and LSTM: the array backend's way through the sequence, with oneDNN's products.
 
-Weights that all steps share are packed once a run, and the gates' activations follow their product
-in the same pass, sigmoids as tanh(x / 2) / 2 + 1 / 2 where both kinds occur. oneDNN's own recurrent
-primitives were no faster in training nor in inference (10.5 ms for 100 steps of 32 rows and 256
-units, and 10.6), needed eight times the memory (a workspace and scratch memory as large), and know
-no lengths. One product a step with inputs and state side by side was slower than a span's inputs at
-once and each state: its weights are read anew in every step.
+Weights that all steps share are packed once a run, and the gates' activations follow their products
+in the same pass. A thread's span is one call, `eddl.backends.onednn.loop`: with one of Python's for
+each kernel, 100 steps of 32 rows and 256 units took 14.3 ms on two threads where they take 11.7.
+oneDNN's own recurrent primitives took as long as these on one thread (8.8 to 9.1 ms for 16 rows),
+needed eight times the memory (a workspace and scratch memory as large), and know no lengths. One
+product a step with inputs and state side by side was about as fast, but its weights would have to
+be laid side by side in every run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from eddl.backends.array.products import Matrix
 from eddl.backends.array.recurrence import Recurrence
 from eddl.backends.array.recurrent import backward, forward
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
-from eddl.backends.onednn.elementwise import ADD, MULTIPLY, SECOND
+from eddl.backends.onednn.elementwise import ADD, MULTIPLY, SECOND, SUBTRACT
 from eddl.backends.onednn.handles import (
     Descriptor,
     Kernel,
@@ -43,26 +43,24 @@ from eddl.backends.onednn.library import (
     Library,
     Refused,
 )
+from eddl.backends.onednn.loop import in_turn
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Node
 
+BINARY = {"add": ADD, "subtract": SUBTRACT, "multiply": MULTIPLY}
 ACTIVATIONS = {"relu": ELTWISE_ELU, "sigmoid": ELTWISE_LOGISTIC, "tanh": ELTWISE_TANH}
 
 
 @kernel("RNN", "GRU", "LSTM")
 def recurrent(backend: OneDnnBackend, node: Node) -> Offer:
     """The states behind all steps, and the last ones."""
-    return _alone(
-        backend, forward(backend, _fitting(node), partial(PackedProduct, backend.library))
-    )
+    return _alone(backend, forward(backend, _fitting(node), Packed(backend.library)))
 
 
 @kernel("RNNGrad", "GRUGrad", "LSTMGrad", domain="eddl")
 def recurrent_grad(backend: OneDnnBackend, node: Node) -> Offer:
     """The gradients of sequence, weights, biases and initial states."""
-    return _alone(
-        backend, backward(backend, _fitting(node), partial(PackedProduct, backend.library))
-    )
+    return _alone(backend, backward(backend, _fitting(node), Packed(backend.library)))
 
 
 def _fitting(node: Node) -> Node:
@@ -87,6 +85,83 @@ def _alone(backend: OneDnnBackend, offer: Offer) -> Offer:
     return replace(offer, kernel="spans of matmul", bind=bind)
 
 
+class Packed:
+    """What oneDNN computes for the recurrent operators."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def product(self, *sizes: Any, **how: Any) -> PackedProduct:
+        """A product of matrices that lie so."""
+        return PackedProduct(self._library, *sizes, **how)
+
+    def chain(self, dtype: Any, count: int, *operations: str) -> BinaryChain:
+        """Operations of so many elements."""
+        return BinaryChain(self._library, count, operations)
+
+    def copy(self, target: Array, source: Array) -> Thunk:
+        """The call that copies an array to another; one that lies backwards goes part by part."""
+        if min(target.strides) < 0:
+            return in_turn([self.copy(*parts) for parts in zip(target, source, strict=True)])
+        library = self._library
+        there, here = (
+            describe(library, x.shape, [step // x.itemsize for step in x.strides])
+            for x in (target, source)
+        )
+        made = Kernel(library, "reorder", here, library.engine, there, library.engine,
+                      attributes(library), slow=True, shared=True)  # fmt: skip
+        return made.bind({SRC: (here, source), DST: (there, target)})
+
+    def in_turn(self, calls: Sequence[Thunk]) -> Thunk:
+        """One call for all, without the interpreter between them."""
+        return in_turn(calls)
+
+
+class BinaryChain:
+    """Elementwise operations in one pass: a binary one and those that follow it. One that begins
+    with a function of one operand begins by adding 0."""
+
+    def __init__(self, library: Library, count: int, operations: Sequence[str]) -> None:
+        self._joins = [name in BINARY for name in operations]
+        self._library = library
+        self._whole, self._one = (describe(library, [size], [1]) for size in (count, 1))
+        first, *rest = operations if self._joins[0] else ("add", *operations)
+
+        def append(made: Operations) -> None:
+            for name in rest:
+                if name in BINARY:
+                    library.call("post_ops_append_binary", made, BINARY[name], self._whole)
+                else:
+                    follow(library, made, name)
+
+        second = self._whole if self._joins[0] else self._one
+        with library.alone():
+            self._kernel = Kernel(
+                library, "binary", library.engine, BINARY[first], self._whole, second, self._whole,
+                attributes(library, append), shared=True,
+            )  # fmt: skip
+
+    def bind(self, out: Array, first: Array, *operands: Array) -> Thunk:
+        """The call for given arrays; no operand but the first is `out`."""
+        rest = iter(operands)
+        arguments = {SRC: (self._whole, first.reshape(-1)), DST: (self._whole, out.reshape(-1))}
+        if not self._joins[0]:
+            arguments[SECOND] = self._one, np.zeros(1, np.float32)
+        place = 0 if self._joins[0] else 1
+        for joins in self._joins:
+            if joins:
+                number = AFTERWARDS * place | SECOND
+                arguments[number] = self._whole, next(rest).reshape(-1)
+            place += 1
+        return self._kernel.bind(arguments)
+
+
+def follow(library: Library, operations: Operations, name: str) -> None:
+    """Append an activation."""
+    zero = single(0.0)
+    library.call("post_ops_append_eltwise", operations, ACTIVATIONS[name], zero, zero)
+
+
 class PackedProduct:
     """A product of the recurrent kernels by oneDNN."""
 
@@ -100,33 +175,16 @@ class PackedProduct:
         *,
         bias: bool = False,
         add: bool = False,
-        activations: Sequence[tuple[str, int]] = (),
+        activation: str | None = None,
         packed: bool = False,
     ) -> None:
         row = describe(library, (1, out.columns), (out.columns, 1))
 
-        def follow(operations: Operations, name: str, *arguments: Any) -> None:
-            library.call(f"post_ops_append_{name}", operations, *arguments)
-
-        def scaled(operations: Operations, kind: int, vector: Array) -> None:
-            place = AFTERWARDS * (library.dnnl.dnnl_post_ops_len(operations) + 1) | SECOND
-            follow(operations, "binary", kind, row)
-            operations.given[place] = row, vector.reshape(1, -1)
-
         def append(operations: Operations) -> None:
             if add:
-                follow(operations, "sum", single(1.0), 0, 0)
-            zero = single(0.0)
-            if len(activations) == 1:
-                follow(operations, "eltwise", ACTIVATIONS[activations[0][0]], zero, zero)
-            elif activations:
-                half = np.repeat([name == "sigmoid" for name, _ in activations],
-                                 [columns for _, columns in activations])  # fmt: skip
-                half = half.astype(np.float32) / 2
-                scaled(operations, MULTIPLY, 1 - half)
-                follow(operations, "eltwise", ELTWISE_TANH, zero, zero)
-                scaled(operations, MULTIPLY, 1 - half)
-                scaled(operations, ADD, half)
+                library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+            if activation is not None:
+                follow(library, operations, activation)
 
         def matrix(part: Matrix) -> Descriptor:
             return describe(library, (part.rows, part.columns), (part.down, part.across))
