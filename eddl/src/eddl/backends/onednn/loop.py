@@ -4,7 +4,7 @@ Python's lock is let go and taken again around every kernel, and where two threa
 some microseconds, each waits for the other again and again. A loop in machine code calls one kernel
 after another without the interpreter. oneDNN writes the code of its kernels while the program runs,
 so that memory for this loop can be had wherever its kernels can; it is for Linux on x86-64, as the
-wheel is. Elsewhere Python calls them.
+wheel is. Elsewhere, and where the system lets no memory run, Python calls them.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def loop() -> Any:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
     code = bytes.fromhex("".join(line.split()[0] for line in CODE.split("\n") if line.strip()))
-    try:
-        page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    except OSError:
-        return None
+    page = mmap.mmap(-1, mmap.PAGESIZE)
     page.write(code)
     start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    runs = mmap.PROT_READ | mmap.PROT_EXEC  # and can be written no more
+    if ctypes.CDLL(None).mprotect(c_void_p(start), ctypes.c_size_t(mmap.PAGESIZE), runs):
+        return None
     function: Any = ctypes.CFUNCTYPE(c_int, c_void_p, ctypes.c_long)(start)
     function.page = page
     return function
