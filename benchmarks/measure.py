@@ -35,7 +35,7 @@ Action = Callable[[], Any]
 Row = dict[str, Any]
 THREADS = 2
 SLOW = 20.0
-REST = 0.02
+REST = 0.05
 """Seconds before each step of several in turn."""
 AGREE = 1e-3
 """How far the first values of peers may be apart, of the greatest."""
