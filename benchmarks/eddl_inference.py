@@ -120,9 +120,9 @@ def report(rows: list[Row], machine: Row) -> str:
     return "\n".join([
         "# A prediction: eddl against onnxruntime, OpenVINO and PyTorch", "",
         header(rows, machine), "", "## Ratios of our time and memory to theirs", "",
-        "Of medians, run in turn in one process (together; PyTorch's are of this kind), or each in "
-        "a process of its own (alone). Memory is the growth from before the network is made, all "
-        "libraries being loaded, to the peak of the third prediction.", "",
+        "Of medians, step by step in turn (together; PyTorch's are of this kind), or each by "
+        "itself (alone). Memory is the growth from before the network is made, all libraries being "
+        "loaded, to the peak of the third prediction.", "",
         table(["network", "batch",
                *(f"{p}, {kind}" for p in RUNTIMES for kind in ("together", "alone")),
                *(p for p in peers if p not in RUNTIMES),

@@ -3,7 +3,7 @@
 Every network of `networks.py`, with cross entropy and Adam: how far resident memory grows from
 before the network is made to the peak of the third step, each in processes of its own, with
 `memory="fast"` and `memory="low"`, and what `memory_plan` said before. What computing values again
-costs in time is measured in turn in one process. `measure.py` says what runs how.
+costs in time is measured step by step in turn. `measure.py` says what runs how.
 
     python benchmarks/eddl_memory.py [--networks unet32,vnet] [--peers "eddl,eddl low,eager"]
 
@@ -88,8 +88,8 @@ def report(rows: Sequence[Row], machine: Row) -> str:
             "its own; PyTorch in eager mode, contiguous and channels last, with fused Adam. Beyond "
             "what was planned is what else grew but code (aim: within "
             f"{NEAR[0]:.0%} or {NEAR[1] >> 20} MiB, else in bold). "
-            "`low` is `memory=\"low\"`; its time is a ratio to that of `memory=\"fast\"`, in turn "
-            "in one process. Aims: "
+            "`low` is `memory=\"low\"`; its time is a ratio to that of `memory=\"fast\"`, step by "
+            "step in turn. Aims: "
             f"{aims}; low's time {SLOWER}.",
             table(head, lines),
             *not_run(rows),

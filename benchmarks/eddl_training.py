@@ -98,7 +98,7 @@ def report(rows: list[Row], machine: Row) -> str:
     return "\n".join([
         "# A training step: eddl against PyTorch", "", header(rows, machine), "",
         "## Ratios of our time and memory to PyTorch's", "",
-        "Of medians, run in turn in one process (together), or each in its own (alone); the best "
+        "Of medians, step by step in turn (together), or each by itself (alone); the best "
         "is PyTorch's fastest. Memory is the growth from before the network is made, all libraries "
         "being loaded, to the peak of step three. Aims: the goal and, in brackets, the floor.", "",
         table(["network", "ours", "eager, together", "best, together", "eager, alone",

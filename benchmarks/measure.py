@@ -3,15 +3,18 @@
 A script gives a `Benchmark` its peers, one of which is ours, and calls `main`. Each peer runs first
 in processes of its own, in turn; the first of them tells how long the first step took, from before
 the network is made but with all libraries loaded; all tell how far resident memory grew from there
-to the peak of the third step, and how much of that is code. Then all run step by step in turn in
-one process, where the values that they return must agree. Before each step there is a rest, in
-which the threads of the one before it, that spin for a while in case there is more to do, fall
-asleep: on as few processors as threads they would take the next peer's time. Threads and OpenMP
-settings are the same for all. Only the ratio of what ran together says who is faster.
+to the peak of the third step, and how much of that is code. Then all take turns, step by step: each
+still in a process of its own, since the libraries' threads would disturb each other in one (OpenMP
+stops to spin where it counts more threads than processors), and with a rest before each step, in
+which the threads of the one before it, that spin in case there is more to do, fall asleep. The
+first values that they return must agree. Threads and OpenMP settings are the same for all. Only the
+ratio of what ran together, in turn, says who is faster.
 
 Results stand in JSON beside the script, a row for each network, ours and peer; a run replaces the
 rows that it measured, and drops those of another machine. The table is written from all of them.
 """
+
+from __future__ import annotations
 
 import argparse
 import importlib
@@ -22,9 +25,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +41,7 @@ Row = dict[str, Any]
 THREADS = 2
 SLOW = 20.0
 REST = 0.05
-"""Seconds before each step of several in turn."""
+"""Seconds before each step of several in turn; onnxruntime's threads spin for half as long."""
 AGREE = 1e-3
 """How far the first values of peers may be apart, of the greatest."""
 
@@ -85,20 +90,27 @@ def _status(field: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def timed(actions: dict[str, Action], rounds: int, seconds: float) -> dict[str, list[list[float]]]:
-    """Wall and processor seconds of each action, in turn: so many rounds, and on for so long; of
-    slow ones three at least, and no more once `SLOW` seconds have gone for each."""
-    found: dict[str, list[list[float]]] = {name: [] for name in actions}
+def step(action: Action) -> list[float]:
+    """Wall and processor seconds of an action."""
+    start = time.perf_counter(), time.process_time()
+    action()
+    return [time.perf_counter() - start[0], time.process_time() - start[1]]
+
+
+def timed(
+    steps: dict[str, Callable[[], list[float]]], rounds: int, seconds: float
+) -> dict[str, list[list[float]]]:
+    """What each step takes, in turn: so many rounds, and on for so long; of slow ones three at
+    least, and no more once `SLOW` seconds have gone for each."""
+    found: dict[str, list[list[float]]] = {name: [] for name in steps}
     began = time.perf_counter()
     turn = 0
     while turn < rounds or time.perf_counter() - began < seconds:
-        if turn >= 3 and time.perf_counter() - began > SLOW * len(actions):
+        if turn >= 3 and time.perf_counter() - began > SLOW * len(steps):
             break
-        for name, action in actions.items():
-            time.sleep(REST if len(actions) > 1 else 0.0)
-            start = time.perf_counter(), time.process_time()
-            action()
-            found[name].append([time.perf_counter() - start[0], time.process_time() - start[1]])
+        for name, measured in steps.items():
+            time.sleep(REST if len(steps) > 1 else 0.0)
+            found[name].append(measured())
         turn += 1
     return found
 
@@ -123,6 +135,59 @@ def machine() -> Row:
             name = line.split(":", 1)[1].strip()
             break
     return {"processor": name, "processors": os.cpu_count(), "system": platform.system()}
+
+
+class Child:
+    """A process of one peer, and the first value that it returned."""
+
+    value: Any
+
+    def __init__(
+        self, benchmark: Benchmark, kind: str, network: str, peer: str, cache: str
+    ) -> None:
+        options, self.limit = benchmark.options, benchmark.options.limit
+        command = [
+            sys.executable, str(benchmark.script), "--child", kind, "--networks", network,
+            "--peers", peer, "--rounds", str(options.rounds), "--seconds", str(options.seconds),
+        ]  # fmt: skip
+        counts = ("EDDL_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        environment = {
+            **os.environ, **dict.fromkeys(counts, str(THREADS)),
+            "TORCHINDUCTOR_CACHE_DIR": cache, "TMPDIR": cache,
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env=environment,
+        )  # fmt: skip
+
+    def said(self) -> Any:
+        """What it says next; `RuntimeError`, with its last words, where it ends instead."""
+        assert self._process.stdout is not None
+        words = ""
+        watch = threading.Timer(self.limit, self._process.kill)
+        watch.start()
+        for line in self._process.stdout:
+            if line.startswith(("{", "[")):
+                watch.cancel()
+                return json.loads(line)
+            words = line.strip() or words  # a library's
+        late = not watch.is_alive()
+        watch.cancel()
+        self.close()
+        ended = words or f"ended with {self._process.returncode}"
+        raise RuntimeError(f"took more than {self.limit:.0f} s" if late else ended[:200])
+
+    def step(self) -> list[float]:
+        """Wall and processor seconds of its next step."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("step\n")
+        self._process.stdin.flush()
+        found: list[float] = self.said()
+        return found
+
+    def close(self) -> None:
+        """Let it end."""
+        self._process.communicate()
 
 
 class Benchmark:
@@ -157,7 +222,7 @@ class Benchmark:
         parser.add_argument("--processes", type=int, default=3, help="of each peer's own")
         parser.add_argument("--limit", type=float, default=500.0, help="seconds of one process")
         parser.add_argument("--table", action="store_true", help="only write the table again")
-        parser.add_argument("--child", choices=("alone", "together"), help=argparse.SUPPRESS)
+        parser.add_argument("--child", choices=("alone", "turns"), help=argparse.SUPPRESS)
         self.options = options = parser.parse_args()
         names = list(filter(None, options.networks.split(",")))
         peers = list(filter(None, options.peers.split(",")))
@@ -165,8 +230,8 @@ class Benchmark:
             if not known.keys() >= set(given):
                 parser.error(f"received {given}, expected some of {[*known]}")
         if options.child:
-            measure = self._alone if options.child == "alone" else self._together
-            print(json.dumps(measure(NETWORKS[names[0]], peers)))
+            run = self._alone if options.child == "alone" else self._turns
+            run(NETWORKS[names[0]], self.peers[peers[0]])
             return
         for name in [] if options.table else names:
             self._keep(self._measured(name, peers))
@@ -184,13 +249,14 @@ class Benchmark:
         with tempfile.TemporaryDirectory() as cache:  # what is compiled, is compiled here once
             for _ in range(self.options.processes):
                 for peer in list(wanted):
-                    said = self._child("alone", name, [peer], cache)
-                    if isinstance(said, str):
-                        refused[peer] = said
+                    try:
+                        child = Child(self, "alone", name, peer, cache)
+                        own[peer].append(child.said())
+                        child.close()
+                    except RuntimeError as error:
+                        refused[peer] = str(error)
                         wanted.remove(peer)
-                    else:
-                        own[peer].append(said)
-            together = self._child("together", name, wanted, cache) if len(wanted) > 1 else {}
+            together = self._together(name, wanted, cache) if len(wanted) > 1 else {}
         load.append(os.getloadavg()[0])
         run = {
             "load": [round(value, 2) for value in load],
@@ -211,11 +277,8 @@ class Benchmark:
                 row["alone"] |= {"first": own[peer][0]["first"]}
                 for what in ("growth", "code"):
                     row["alone"][what] = statistics.median(said[what] for said in own[peer])
-            if isinstance(together, str):
-                row["together"] = {"not run": together}
-            elif peer in together:
-                said = together[peer]
-                row["together"] = figures(said["rounds"]) | {"apart": said["apart"]}
+            if peer in together:
+                row["together"] = together[peer]
         first = next((row for row in rows if row["peer"] == ours), None)
         for row in rows:
             for kind in ("alone", "together"):
@@ -226,31 +289,35 @@ class Benchmark:
             print(_short(row), flush=True)
         return rows
 
-    def _child(self, kind: str, network: str, peers: list[str], cache: str) -> Any:
-        """What a process said, or in words why it said nothing."""
-        options = self.options
-        command = [
-            sys.executable, str(self.script), "--child", kind, "--networks", network,
-            "--peers", ",".join(peers), "--rounds", str(options.rounds),
-            "--seconds", str(options.seconds),
-        ]  # fmt: skip
-        counts = ("EDDL_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        environment = {
-            **os.environ, **dict.fromkeys(counts, str(THREADS)), "TORCHINDUCTOR_CACHE_DIR": cache,
-        }  # fmt: skip
+    def _together(self, network: str, peers: list[str], cache: str) -> dict[str, Row]:
+        """What peers took in turns."""
+        found: dict[str, Row] = {}
+        children: dict[str, Child] = {}
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, timeout=options.limit
-            )
-        except subprocess.TimeoutExpired:
-            return f"took more than {options.limit:.0f} s"
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            return (said or [f"ended with {done.returncode}"])[-1][:200]
-        return json.loads(done.stdout.splitlines()[-1])
+            for peer in peers:
+                try:
+                    child = Child(self, "turns", network, peer, cache)
+                    child.value = np.load(child.said()["value"])
+                    children[peer] = child
+                except RuntimeError as error:
+                    found[peer] = {"not run": str(error)}
+            values = {p: c.value for p, c in children.items() if c.value.size}
+            first = next(iter(values.values()), np.zeros(()))
+            size = np.abs(first).max() or 1.0
+            apart = {p: float(np.abs(v - first).max() / size) for p, v in values.items()}
+            if not all(value <= AGREE for value in apart.values()):
+                raise SystemExit(f"{network}: the first values do not agree: {apart}")
+            steps = {peer: child.step for peer, child in children.items()}
+            timed(steps, 1, 0.0)
+            for peer, rounds in timed(steps, self.options.rounds, self.options.seconds).items():
+                found[peer] = figures(rounds) | {"apart": apart.get(peer, 0.0)}
+        finally:
+            for child in children.values():
+                child.close()
+        return found
 
-    def _alone(self, network: Network, peers: list[str]) -> Row:
-        peer = self.peers[peers[0]]
+    def _alone(self, network: Network, peer: Peer) -> None:
+        """What a process says in which a peer is alone."""
         for name in peer.imports:
             importlib.import_module(name)
         peer.load()
@@ -263,22 +330,18 @@ class Benchmark:
         action()
         action()
         growth, files = peak() - before, code() - files
-        rounds = timed({"it": action}, self.options.rounds, self.options.seconds)["it"]
-        return {"first": first, "growth": growth, "code": files, "rounds": rounds}
+        rounds = timed({"it": partial(step, action)}, self.options.rounds, self.options.seconds)
+        print(json.dumps({"first": first, "growth": growth, "code": files, "rounds": rounds["it"]}))
 
-    def _together(self, network: Network, peers: list[str]) -> Row:
-        model = network.model()
-        actions = {peer: self.peers[peer].make(network, model) for peer in peers}
-        values = {peer: action() for peer, action in actions.items()}
-        given = {p: np.asarray(v, np.float64) for p, v in values.items() if v is not None}
-        first = next(iter(given.values()), np.zeros(()))
-        size = np.abs(first).max() or 1.0
-        apart = {p: float(np.abs(value - first).max() / size) for p, value in given.items()}
-        if not all(value <= AGREE for value in apart.values()):
-            raise SystemExit(f"{network.words}: the first values do not agree: {apart}")
-        timed(actions, 1, 0.0)
-        rounds = timed(actions, self.options.rounds, self.options.seconds)
-        return {p: {"rounds": found, "apart": apart.get(p, 0.0)} for p, found in rounds.items()}
+    def _turns(self, network: Network, peer: Peer) -> None:
+        """A process that says where its first value is, and then takes a step for each line."""
+        action = peer.make(network, network.model())
+        value = action()
+        with tempfile.NamedTemporaryFile(suffix=".npy", delete=False) as file:
+            np.save(file, np.asarray([] if value is None else value, np.float64))
+        print(json.dumps({"value": file.name}), flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(step(action)), flush=True)
 
     def _keep(self, rows: list[Row]) -> None:
         """Merge rows into the file."""
