@@ -5,10 +5,10 @@ in processes of its own, in turn; the first of them tells how long the first ste
 the network is made but with all libraries loaded; all tell how far resident memory grew from there
 to the peak of the third step, and how much of that is code. Then all take turns, step by step: each
 still in a process of its own, since the libraries' threads would disturb each other in one (OpenMP
-stops to spin where it counts more threads than processors), and with a rest before each step, in
-which the threads of the one before it, that spin in case there is more to do, fall asleep. The
-first values that they return must agree. Threads and OpenMP settings are the same for all. Only the
-ratio of what ran together, in turn, says who is faster.
+stops to spin where it counts more threads than processors). A turn is a rest, in which the threads
+of the one before it, that spin in case there is more to do, fall asleep; then steps that wake its
+own, of which the last counts. The first values that they return must agree. Threads and OpenMP
+settings are the same for all. Only the ratio of what ran together, in turn, says who is faster.
 
 Results stand in JSON beside the script, a row for each network, ours and peer; a run replaces the
 rows that it measured, and drops those of another machine. The table is written from all of them.
@@ -41,7 +41,9 @@ Row = dict[str, Any]
 THREADS = 2
 SLOW = 20.0
 REST = 0.05
-"""Seconds before each step of several in turn; onnxruntime's threads spin for half as long."""
+"""Seconds before each turn; onnxruntime's threads spin for half as long."""
+AWAKE = 0.2
+"""Seconds of steps in a turn, or one step."""
 AGREE = 1e-3
 """How far the first values of peers may be apart, of the greatest."""
 
@@ -178,7 +180,7 @@ class Child:
         raise RuntimeError(f"took more than {self.limit:.0f} s" if late else ended[:200])
 
     def step(self) -> list[float]:
-        """Wall and processor seconds of its next step."""
+        """Wall and processor seconds of the last step of its next turn."""
         assert self._process.stdin is not None
         self._process.stdin.write("step\n")
         self._process.stdin.flush()
@@ -334,14 +336,18 @@ class Benchmark:
         print(json.dumps({"first": first, "growth": growth, "code": files, "rounds": rounds["it"]}))
 
     def _turns(self, network: Network, peer: Peer) -> None:
-        """A process that says where its first value is, and then takes a step for each line."""
+        """A process that says where its first value is, and then takes a turn for each line."""
         action = peer.make(network, network.model())
         value = action()
         with tempfile.NamedTemporaryFile(suffix=".npy", delete=False) as file:
             np.save(file, np.asarray([] if value is None else value, np.float64))
         print(json.dumps({"value": file.name}), flush=True)
         for _ in sys.stdin:
-            print(json.dumps(step(action)), flush=True)
+            spent = 0.0
+            while spent < AWAKE:
+                took = step(action)
+                spent += took[0]
+            print(json.dumps(took), flush=True)
 
     def _keep(self, rows: list[Row]) -> None:
         """Merge rows into the file."""
