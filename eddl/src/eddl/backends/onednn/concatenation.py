@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import c_int, c_void_p
+from ctypes import c_int
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def concat(backend: OneDnnBackend, node: Node) -> Offer:
         target = backend.describe(y.type, layout)
         made = Kernel(
             library, "concat", library.engine, target, c_int(len(parts)), c_int(1),
-            (c_void_p * len(parts))(*(source._as_parameter_ for source in sources)),
+            tuple(sources),
             attributes(library), slow=True,
         )  # fmt: skip
         if made.implementation.startswith("ref"):
@@ -89,7 +89,7 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     library = backend.library
 
     def add(operations: Operations) -> None:
-        library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+        operations.append("sum", single(1.0), 0, 0)
 
     def make(layout: Layout) -> tuple[Kernel, Descriptor, Descriptor]:
         rule = row_major if layout == PLAIN else channels_last

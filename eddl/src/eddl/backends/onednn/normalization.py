@@ -76,7 +76,7 @@ def _backward(backend: OneDnnBackend, x: Value, *, training: bool, relu: bool) -
         )  # fmt: skip
     return Kernel(
         backend.library, "batch_normalization_backward", backend.library.engine, BACKWARD,
-        whole, whole, whole, single(0.0), flags, hint.description,
+        whole, whole, whole, single(0.0), flags, hint,
         attributes(backend.library),
     )  # fmt: skip
 
