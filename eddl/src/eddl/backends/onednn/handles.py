@@ -6,7 +6,7 @@ import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from ctypes import byref, c_char_p, c_float, c_int, c_int64, c_void_p
+from ctypes import byref, c_char_p, c_float, c_int, c_int64, c_uint64, c_void_p
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,7 +23,6 @@ from eddl.backends.onednn.library import (
     SCRATCHPAD_USER,
     TYPES,
     WEIGHTS,
-    Argument,
     Library,
     Refused,
 )
@@ -40,7 +39,7 @@ class Handle:
 
     def __init__(self, library: Library, pointer: c_void_p, destroy: str) -> None:
         self.library = library
-        self.pointer = pointer.value
+        self.pointer = pointer.value or 0
         self._destroy = getattr(library.dnnl, f"dnnl_{destroy}")
 
     @property
@@ -359,7 +358,8 @@ def _chosen(library: Library, name: str, arguments: Sequence[Any]) -> Chosen:
 
 
 class Execution:
-    """A primitive with its arguments: calling it runs the kernel."""
+    """A primitive with its arguments: calling it runs the kernel. An argument, `dnnl_exec_arg_t`,
+    is a word whose lower half is its number and a word that is a memory object's address."""
 
     __slots__ = ("_dnnl", "_kept", "_run")
 
@@ -368,8 +368,8 @@ class Execution:
     ) -> None:
         library = primitive.library
         memories = [memory(library, *pair) for pair in arguments.values()]
-        numbered = zip(arguments, memories, strict=True)
-        rows = (Argument * len(memories))(*(Argument(n, m.pointer) for n, m in numbered))
+        words = (word for n, m in zip(arguments, memories, strict=True) for word in (n, m.pointer))
+        rows = (c_uint64 * (2 * len(memories)))(*words)
         owners = {id(owner): owner for _, array in arguments.values() for owner in [_owner(array)]}
         self._dnnl = library.dnnl
         self._kept = primitive, rows, *memories, *owners.values()  # as long as their addresses are

@@ -55,12 +55,6 @@ class Refused(DeviceError):
     """oneDNN has no kernel for what was asked, or failed to make it."""
 
 
-class Argument(Structure):
-    """`dnnl_exec_arg_t`."""
-
-    _fields_ = (("arg", c_int), ("memory", c_void_p))
-
-
 class _Version(Structure):
     _fields_ = (("major", c_int), ("minor", c_int), ("patch", c_int), ("hash", c_char_p),
                 ("cpu_runtime", c_uint), ("gpu_runtime", c_uint))  # fmt: skip
