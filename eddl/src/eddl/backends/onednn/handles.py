@@ -215,7 +215,7 @@ class Chosen:
     """
 
     __slots__ = ("__weakref__", "_description", "_layouts", "_made", "implementation", "key",
-                 "library", "threads")  # fmt: skip
+                 "library", "scratch", "threads")  # fmt: skip
 
     def __init__(self, library: Library, key: tuple[Any, ...], made: c_void_p) -> None:
         self.library, self.key = library, key
@@ -223,6 +223,7 @@ class Chosen:
         self._description: Handle | None = Handle(library, made, "primitive_desc_destroy")
         self._made: Handle | None = None
         self._layouts: dict[tuple[Any, ...], Descriptor] = {}
+        self.scratch = int(library.dnnl.dnnl_memory_desc_get_size(self._query(SCRATCHPAD)))
         said = c_char_p()
         library.call("primitive_desc_query", self.description, c_int(QUERY_IMPLEMENTATION),
                      c_int(0), byref(said))  # fmt: skip
@@ -252,15 +253,18 @@ class Chosen:
         """The layout for an argument."""
         key = argument, *dims
         found = self._layouts.get(key)
-        if found is not None:
-            return found
-        borrowed = self.library.dnnl.dnnl_primitive_desc_query_md(
-            self.description, c_int(QUERIES[argument]), c_int(0)
-        )
-        if not borrowed:
-            raise Refused(f"oneDNN: {self.implementation} has no argument {argument}")
-        pointer = self.library.make("memory_desc_clone", c_void_p(borrowed))
-        return self._layouts.setdefault(key, Descriptor(self.library, pointer, dims))
+        if found is None:
+            borrowed = self._query(argument)
+            if not borrowed:
+                raise Refused(f"oneDNN: {self.implementation} has no argument {argument}")
+            pointer = self.library.make("memory_desc_clone", borrowed)
+            found = self._layouts[key] = Descriptor(self.library, pointer, dims)
+        return found
+
+    def _query(self, argument: int) -> c_void_p:
+        """oneDNN's own descriptor of an argument."""
+        query = self.library.dnnl.dnnl_primitive_desc_query_md
+        return c_void_p(query(self.description, c_int(QUERIES[argument]), c_int(0)))
 
 
 def content(argument: Any) -> Any:
@@ -334,7 +338,7 @@ class Kernel:
     @property
     def scratch(self) -> int:
         """The bytes of scratch memory it needs."""
-        return self.descriptor(SCRATCHPAD).nbytes
+        return self._chosen.scratch
 
     def bind(
         self,
@@ -344,7 +348,8 @@ class Kernel:
         """The call with its arguments; it keeps alive all it needs."""
         arguments = {**arguments, **self._given}
         if workspace is not None and self.scratch:
-            arguments[SCRATCHPAD] = self.descriptor(SCRATCHPAD), workspace
+            space = describe(self.library, [self.scratch], [1], "uint8")
+            arguments[SCRATCHPAD] = space, workspace
         kind = Alone if self.alone else Execution
         return kind(self._chosen.primitive, arguments)
 
