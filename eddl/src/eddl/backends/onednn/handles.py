@@ -230,11 +230,12 @@ class Chosen:
         self.implementation = (said.value or b"").decode()
 
     @property
-    def description(self) -> c_void_p:
-        """What oneDNN knows the choice by."""
+    def description(self) -> Handle | c_void_p:
+        """What oneDNN knows the choice by; whoever has it may use it while another thread makes
+        the primitive."""
         described = self._description
         if described is not None:
-            return described._as_parameter_
+            return described
         borrowed = c_void_p()
         self.library.call("primitive_get_primitive_desc", self._made, byref(borrowed))
         return borrowed
@@ -242,12 +243,13 @@ class Chosen:
     @property
     def primitive(self) -> Handle:
         """The code, for as many threads as it was chosen for."""
-        if self._made is None:
-            with self.library.on(self.threads):
-                made = self.library.make("primitive_create", self.description)
-            self._made = Handle(self.library, made, "primitive_destroy")
-            self._description = None
-        return self._made
+        with self.library.making:
+            if self._made is None:
+                with self.library.on(self.threads):
+                    made = self.library.make("primitive_create", self.description)
+                self._made = Handle(self.library, made, "primitive_destroy")
+                self._description = None
+            return self._made
 
     def descriptor(self, argument: int, dims: Sequence[int]) -> Descriptor:
         """The layout for an argument."""
@@ -327,7 +329,7 @@ class Kernel:
         return self._chosen.implementation
 
     @property
-    def description(self) -> c_void_p:
+    def description(self) -> Handle | c_void_p:
         """What oneDNN knows it by."""
         return self._chosen.description
 

@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_uint, c_void_p
@@ -94,6 +95,7 @@ class Library:
         self.engine = self.make("engine_create", c_int(1), ctypes.c_size_t(0))
         self.stream = self.make("stream_create", self.engine, c_uint(1))
         self.shared: WeakValueDictionary[Any, Any] = WeakValueDictionary()
+        self.making = threading.Lock()
 
     def alone(self) -> AbstractContextManager[None]:
         """One thread for what this thread asks of oneDNN while the body runs."""
