@@ -61,7 +61,8 @@ def deferred(net):
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"optimizer": eddl.SGD(0.1, momentum=0.9)}, {"ema": 0.9}, {"clip_value": 0.01},
+    *({"optimizer": optimizer()} for optimizer in eddl.optimizers.NAMED.values()),
+    {"ema": 0.9}, {"clip_value": 0.01},
     {"rates": {"dense": 0.5}}, {"constraints": {"dense.weight": "unit_norm"}},
     {"regularizers": {"conv.weight": eddl.constraints.L2(0.1)}}, {"memory": "10 MB"},
 ])  # fmt: skip
