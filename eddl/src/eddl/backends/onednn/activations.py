@@ -90,7 +90,7 @@ def activation_grad(backend: OneDnnBackend, node: Node) -> Offer:
     hint, data, (algorithm, *numbers) = _activation(backend, node)
     library = backend.library
     made = Kernel(library, "eltwise_backward", library.engine, algorithm, data, data,
-                  data, *numbers, hint.description, attributes(library))  # fmt: skip
+                  data, *numbers, hint, attributes(library))  # fmt: skip
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         x, flow, result = map(flattened, (*inputs, outputs[0]))

@@ -139,7 +139,7 @@ def _with(
     def append(rectify: Callable[[Operations, int], None], operations: Operations) -> None:
         for node in rest:
             if node.op == "Add":
-                backend.library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+                operations.append("sum", single(1.0), 0, 0)
             elif node.op == "PRelu":
                 operations.slope(_slopes(node))
             else:
@@ -195,7 +195,7 @@ def conv_transpose(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     hint = _hint(backend, source, target, windows, wanted)
     made = Kernel(
         library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, target,
-        wanted, source, *geometry(windows), hint.description, attributes(library),
+        wanted, source, *geometry(windows), hint, attributes(library),
     )  # fmt: skip
     return _offer(node, made, Packing(made.descriptor(WEIGHTS, plain.dims), plain),
                   {DIFF_DST: source, WEIGHTS: None, DIFF_SRC: target})  # fmt: skip
@@ -245,7 +245,7 @@ def conv_weight_grad(backend: OneDnnBackend, node: Node, cast: Node | None = Non
     attribute = attributes(library)
     made = Kernel(
         library, "convolution_backward_weights", library.engine, CONVOLUTION_DIRECT,
-        large, wanted, None, small, *geometry(windows), hint.description,
+        large, wanted, None, small, *geometry(windows), hint,
         attribute,
     )  # fmt: skip
     packing = Packing(made.descriptor(DIFF_WEIGHTS, plain.dims), plain)

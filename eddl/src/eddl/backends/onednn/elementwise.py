@@ -289,10 +289,10 @@ def _kernel(
                 rectify(operations, 1)
             elif operand is None:
                 numbers = NUMBERS.get(operation, (0, 0))
-                library.call("post_ops_append_eltwise", operations, operation,
+                operations.append("eltwise", operation,
                              *map(single, numbers))  # fmt: skip
             else:
-                library.call("post_ops_append_binary", operations, operation, descriptor(operand))
+                operations.append("binary", operation, descriptor(operand))
 
     operation, left, right = chain.first
     return rectified(lambda way: Kernel(

@@ -62,7 +62,7 @@ class Ending:
         def append(rectify: Any, operations: Operations) -> None:
             for follower in self._followers:
                 if follower == "Add":
-                    self.library.call("post_ops_append_binary", operations, c_int(ADD),
+                    operations.append("binary", c_int(ADD),
                                       self._result(rows, columns))  # fmt: skip
                 elif follower == "PRelu":
                     operations.slope([1, 1])

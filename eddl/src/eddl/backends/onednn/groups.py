@@ -116,8 +116,8 @@ def _line(samples: Samples) -> tuple[Kernel, Descriptor]:
     number = describe(library, sizes, row_major(sizes))
 
     def append(operations: Operations) -> None:
-        library.call("post_ops_append_binary", operations, ADD, number)
-        library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+        operations.append("binary", ADD, number)
+        operations.append("sum", single(1.0), 0, 0)
 
     return samples.make("binary", library.engine, MULTIPLY, whole, number, whole,
                         attributes(library, append)), number  # fmt: skip

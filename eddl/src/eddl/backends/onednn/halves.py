@@ -122,9 +122,9 @@ def _convolution(library: Library, dtype: str) -> tuple[Callable[[], None], str]
     forward = Kernel(library, "convolution_forward", library.engine, FORWARD_TRAINING,
                      CONVOLUTION_DIRECT, x, w, None, y, *geometry, plain)  # fmt: skip
     data = Kernel(library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT, x, w,
-                  y, *geometry, forward.description, plain)  # fmt: skip
+                  y, *geometry, forward, plain)  # fmt: skip
     weights = Kernel(library, "convolution_backward_weights", library.engine, CONVOLUTION_DIRECT,
-                     x, describe(library, filters), None, y, *geometry, forward.description,
+                     x, describe(library, filters), None, y, *geometry, forward,
                      plain)  # fmt: skip
     calls = []
     for made, arguments in (

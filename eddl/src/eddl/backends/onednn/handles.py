@@ -6,9 +6,9 @@ import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from ctypes import byref, c_char_p, c_int, c_int64, c_void_p
-from functools import cached_property, partial
-from typing import Any
+from ctypes import byref, c_char_p, c_float, c_int, c_int64, c_uint64, c_void_p
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,27 +23,39 @@ from eddl.backends.onednn.library import (
     SCRATCHPAD_USER,
     TYPES,
     WEIGHTS,
-    Argument,
     Library,
     Refused,
 )
 
 Array = np.ndarray[Any, Any]
+Shared = TypeVar("Shared")
 
 
 class Handle:
     """A pointer and the function that destroys what it points to; an argument of the library's
     functions as it is."""
 
-    __slots__ = ("_as_parameter_", "_destroy", "library")
+    __slots__ = ("__weakref__", "_destroy", "library", "pointer")
 
     def __init__(self, library: Library, pointer: c_void_p, destroy: str) -> None:
         self.library = library
-        self._as_parameter_ = pointer
+        self.pointer = pointer.value or 0
         self._destroy = getattr(library.dnnl, f"dnnl_{destroy}")
 
+    @property
+    def _as_parameter_(self) -> c_void_p:
+        return c_void_p(self.pointer)
+
     def __del__(self) -> None:
-        self._destroy(self._as_parameter_)
+        self._destroy(self)
+
+
+def shared(library: Library, key: Any, make: Callable[[], Shared]) -> Shared:
+    """What `make` gave for an equal key, as long as anyone holds it."""
+    found: Shared | None = library.shared.get(key)
+    if found is None:
+        found = library.shared[key] = make()
+    return found
 
 
 class Descriptor(Handle):
@@ -92,13 +104,18 @@ def describe(
             f"received elements of {dtype}; only {' and '.join(FLOATS)} are computed here"
         )
     count, kind = c_int(len(dims)), c_int(TYPES[dtype])
-    if strides is None:
-        pointer = library.make("memory_desc_create_with_tag", count, longs(dims), kind,
-                               c_int(FORMAT_ANY))  # fmt: skip
-    else:
-        pointer = library.make("memory_desc_create_with_strides", count, longs(dims), kind,
-                               longs(strides))  # fmt: skip
-    return Descriptor(library, pointer, dims, strides)
+
+    def make() -> Descriptor:
+        if strides is None:
+            pointer = library.make("memory_desc_create_with_tag", count, longs(dims), kind,
+                                   c_int(FORMAT_ANY))  # fmt: skip
+        else:
+            pointer = library.make("memory_desc_create_with_strides", count, longs(dims), kind,
+                                   longs(strides))  # fmt: skip
+        return Descriptor(library, pointer, dims, strides)
+
+    key = tuple(dims), None if strides is None else tuple(strides), dtype
+    return shared(library, key, make)
 
 
 def row_major(dims: Sequence[int]) -> list[int]:
@@ -120,37 +137,41 @@ def channels_last(dims: Sequence[int]) -> list[int]:
 
 
 class Operations(Handle):
-    """What follows in the same pass; `given` are the arguments that this takes, by number."""
+    """What follows in the same pass; `given` are the arguments that this takes, by number, and
+    `key` is equal where the same follows."""
 
-    __slots__ = ("given",)
+    __slots__ = ("given", "key")
 
     def __init__(self, library: Library) -> None:
         super().__init__(library, library.make("post_ops_create"), "post_ops_destroy")
         self.given: dict[int, tuple[Descriptor, Array]] = {}
+        self.key: tuple[Any, ...] = ()
+
+    def append(self, name: str, *arguments: Any) -> None:
+        """An operation, and what `dnnl_post_ops_append_...` takes of it."""
+        self.library.call(f"post_ops_append_{name}", self, *arguments)
+        self.key += ((name, *map(content, arguments)),)
 
     def rectify(self, rank: int) -> None:
         """The rectifier, of a result of `rank` axes, as a slope of 0 below 0. oneDNN's own one, a
         maximum, gives 0 for what is not a number, and so hides where a network diverges."""
-        place = self.library.dnnl.dnnl_post_ops_len(self)
-        self.library.call("post_ops_append_prelu", self, c_int(0))
         one = describe(self.library, [1] * rank, [1] * rank)
-        self.given[AFTERWARDS * (place + 1) | WEIGHTS] = one, np.zeros(1, np.float32)
+        self.append("prelu", c_int(0))
+        self.given[AFTERWARDS * len(self.key) | WEIGHTS] = one, np.zeros(1, np.float32)
 
     def slope(self, sizes: Sequence[int]) -> None:
         """Slopes below 0, one or a channel, whose values are given with the call."""
-        mask = 2 if math.prod(sizes) > 1 else 0
-        self.library.call("post_ops_append_prelu", self, c_int(mask))
+        self.append("prelu", c_int(2 if math.prod(sizes) > 1 else 0))
 
     def rectify_slowly(self, rank: int) -> None:
         """The same as an exponential unit of height 0, where a kernel knows no slopes."""
-        self.library.call("post_ops_append_eltwise", self, c_int(ELTWISE_ELU), single(0.0),
-                          single(0.0))  # fmt: skip
+        self.append("eltwise", c_int(ELTWISE_ELU), single(0.0), single(0.0))
 
 
 class Attributes(Handle):
-    """A primitive's attributes, and the arguments that come with them."""
+    """A primitive's attributes, the arguments that come with them, and what they are equal by."""
 
-    __slots__ = ("given",)
+    __slots__ = ("given", "key")
 
     def __init__(self, library: Library, operations: Operations | None) -> None:
         super().__init__(library, library.make("primitive_attr_create"), "primitive_attr_destroy")
@@ -158,6 +179,7 @@ class Attributes(Handle):
         if operations is not None:
             library.call("primitive_attr_set_post_ops", self, operations)
         self.given = {} if operations is None else operations.given
+        self.key = () if operations is None else operations.key
 
 
 def attributes(library: Library, post: Callable[[Operations], None] | None = None) -> Attributes:
@@ -183,13 +205,97 @@ SMALL = 1 << 17
 much more, where other processes keep those threads from running."""
 
 
+class Chosen:
+    """A kernel of oneDNN's, which all share for whom it chooses the same; its code is made when it
+    is first bound.
+
+    From then on oneDNN's description of the choice is the primitive's own, and what it kept to
+    choose from is given back: 14 KB each, of which a network with more than a thousand calls has
+    as many.
+    """
+
+    __slots__ = ("__weakref__", "_description", "_layouts", "_made", "implementation", "key",
+                 "library", "scratch", "threads")  # fmt: skip
+
+    def __init__(self, library: Library, key: tuple[Any, ...], made: c_void_p) -> None:
+        self.library, self.key = library, key
+        self.threads = library.dnnl.omp_get_max_threads()
+        self._description: Handle | None = Handle(library, made, "primitive_desc_destroy")
+        self._made: Handle | None = None
+        self._layouts: dict[tuple[Any, ...], Descriptor] = {}
+        self.scratch = int(library.dnnl.dnnl_memory_desc_get_size(self._query(SCRATCHPAD)))
+        said = c_char_p()
+        library.call("primitive_desc_query", self.description, c_int(QUERY_IMPLEMENTATION),
+                     c_int(0), byref(said))  # fmt: skip
+        self.implementation = (said.value or b"").decode()
+
+    @property
+    def description(self) -> c_void_p:
+        """What oneDNN knows the choice by."""
+        described = self._description
+        if described is not None:
+            return described._as_parameter_
+        borrowed = c_void_p()
+        self.library.call("primitive_get_primitive_desc", self._made, byref(borrowed))
+        return borrowed
+
+    @property
+    def primitive(self) -> Handle:
+        """The code, for as many threads as it was chosen for."""
+        if self._made is None:
+            with self.library.on(self.threads):
+                made = self.library.make("primitive_create", self.description)
+            self._made = Handle(self.library, made, "primitive_destroy")
+            self._description = None
+        return self._made
+
+    def descriptor(self, argument: int, dims: Sequence[int]) -> Descriptor:
+        """The layout for an argument."""
+        key = argument, *dims
+        found = self._layouts.get(key)
+        if found is None:
+            borrowed = self._query(argument)
+            if not borrowed:
+                raise Refused(f"oneDNN: {self.implementation} has no argument {argument}")
+            pointer = self.library.make("memory_desc_clone", borrowed)
+            found = self._layouts[key] = Descriptor(self.library, pointer, dims)
+        return found
+
+    def _query(self, argument: int) -> c_void_p:
+        """oneDNN's own descriptor of an argument."""
+        query = self.library.dnnl.dnnl_primitive_desc_query_md
+        return c_void_p(query(self.description, c_int(QUERIES[argument]), c_int(0)))
+
+
+def content(argument: Any) -> Any:
+    """What arguments of calls that choose the same are equal by."""
+    if isinstance(argument, (c_int, c_int64, c_float, c_void_p, ctypes.Array)):
+        return bytes(argument)
+    if isinstance(argument, (Attributes, Kernel)):
+        return argument.key
+    return argument
+
+
+def _passed(argument: Any) -> Any:
+    """An argument as the library's functions take it."""
+    if isinstance(argument, Kernel):
+        return argument.description
+    if isinstance(argument, tuple):
+        return (c_void_p * len(argument))(*(part.pointer for part in argument))
+    return argument
+
+
 class Kernel:
-    """A kernel that oneDNN has chosen; the primitive is made when it is first bound.
+    """A kernel that oneDNN has chosen; the primitive is made when it is first bound. Arguments are
+    those of the function that describes it, a tuple being an array of descriptors, and another
+    kernel the hint that a gradient takes.
 
     A reference implementation is refused: it is slower than anything else would be. A small kernel
-    runs on the calling thread alone; a `shared` one is made for threads that have been told to
-    work alone, and may be run by several at a time.
+    runs on the calling thread alone, and so does one that is to be `alone`; a `shared` one is made
+    for threads that have been told to work alone, and may be run by several at a time.
     """
+
+    __slots__ = ("_chosen", "_given", "alone", "library")
 
     def __init__(
         self,
@@ -198,41 +304,41 @@ class Kernel:
         *arguments: Any,
         slow: bool = False,
         shared: bool = False,
+        alone: bool = False,
     ) -> None:
         self.library = library
         tensors = [a for a in arguments if isinstance(a, Descriptor)]
         self._given = next((a.given for a in arguments if isinstance(a, Attributes)), {})
         small = sum(4 * math.prod(tensor.dims) for tensor in tensors) < SMALL
-        self.alone = small and not shared
+        self.alone = alone or (small and not shared)
         with library.alone() if self.alone else nullcontext():
-            made = library.make(f"{name}_primitive_desc_create", *arguments)
-        self.description = Handle(library, made, "primitive_desc_destroy")
-        said = c_char_p()
-        library.call("primitive_desc_query", self.description, c_int(QUERY_IMPLEMENTATION),
-                     c_int(0), byref(said))  # fmt: skip
-        self.implementation = (said.value or b"").decode()
+            self._chosen = _chosen(library, name, arguments)
         if not slow and self.implementation.startswith(("ref", "simple")):
             raise Refused(f"oneDNN: {name} would run its reference implementation")
-        self._primitive: Handle | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What kernels are equal by."""
+        return self._chosen.key
+
+    @property
+    def implementation(self) -> str:
+        """What oneDNN calls it."""
+        return self._chosen.implementation
+
+    @property
+    def description(self) -> c_void_p:
+        """What oneDNN knows it by."""
+        return self._chosen.description
 
     def descriptor(self, argument: int, dims: Sequence[int] = ()) -> Descriptor:
         """The layout the kernel wants for an argument."""
-        borrowed = self.library.dnnl.dnnl_primitive_desc_query_md(
-            self.description, c_int(QUERIES[argument]), c_int(0)
-        )
-        if not borrowed:
-            raise Refused(f"oneDNN: {self.implementation} has no argument {argument}")
-        pointer = self.library.make("memory_desc_clone", c_void_p(borrowed))
-        return Descriptor(self.library, pointer, dims)
+        return self._chosen.descriptor(argument, dims)
 
-    @cached_property
+    @property
     def scratch(self) -> int:
         """The bytes of scratch memory it needs."""
-        return self._scratchpad.nbytes
-
-    @cached_property
-    def _scratchpad(self) -> Descriptor:
-        return self.descriptor(SCRATCHPAD)
+        return self._chosen.scratch
 
     def bind(
         self,
@@ -240,37 +346,41 @@ class Kernel:
         workspace: Array | None = None,
     ) -> Callable[[], None]:
         """The call with its arguments; it keeps alive all it needs."""
-        if self._primitive is None:
-            with self.library.alone() if self.alone else nullcontext():
-                made = self.library.make("primitive_create", self.description)
-            self._primitive = Handle(self.library, made, "primitive_destroy")
         arguments = {**arguments, **self._given}
-        memories = {
-            number: memory(self.library, descriptor, array)
-            for number, (descriptor, array) in arguments.items()
-        }
         if workspace is not None and self.scratch:
-            memories[SCRATCHPAD] = memory(self.library, self._scratchpad, workspace)
-        arrays = [array for _, array in arguments.values()]
+            space = describe(self.library, [self.scratch], [1], "uint8")
+            arguments[SCRATCHPAD] = space, workspace
         kind = Alone if self.alone else Execution
-        return kind(self._primitive, memories, arrays, workspace)
+        return kind(self._chosen.primitive, arguments)
+
+
+def _chosen(library: Library, name: str, arguments: Sequence[Any]) -> Chosen:
+    key = name, library.dnnl.omp_get_max_threads(), *map(content, arguments)
+    return shared(library, key, lambda: Chosen(
+        library, key,
+        library.make(f"{name}_primitive_desc_create", *map(_passed, arguments)),
+    ))  # fmt: skip
 
 
 class Execution:
-    """A primitive with its arguments: calling it runs the kernel."""
+    """A primitive with its arguments: calling it runs the kernel. An argument, `dnnl_exec_arg_t`,
+    is a word whose lower half is its number and a word that is a memory object's address."""
 
     __slots__ = ("_dnnl", "_kept", "_run")
 
-    def __init__(self, primitive: Handle, memories: Mapping[int, Handle], *arrays: Any) -> None:
+    def __init__(
+        self, primitive: Handle, arguments: Mapping[int, tuple[Descriptor, Array]]
+    ) -> None:
         library = primitive.library
-        arguments = (Argument * len(memories))(
-            *(Argument(number, handle._as_parameter_) for number, handle in memories.items())
-        )
+        memories = [memory(library, *pair) for pair in arguments.values()]
+        words = (word for n, m in zip(arguments, memories, strict=True) for word in (n, m.pointer))
+        rows = (c_uint64 * (2 * len(memories)))(*words)
+        owners = {id(owner): owner for _, array in arguments.values() for owner in [_owner(array)]}
         self._dnnl = library.dnnl
-        self._kept = primitive, memories, arrays, arguments  # as long as their addresses are
+        self._kept = primitive, rows, *memories, *owners.values()  # as long as their addresses are
         self._run = partial(
-            library.execute, primitive._as_parameter_.value, library.stream.value, len(memories),
-            ctypes.addressof(arguments),
+            library.execute, primitive.pointer, library.stream.value, len(memories),
+            ctypes.addressof(rows),
         )  # fmt: skip
 
     @property
@@ -305,11 +415,22 @@ class Alone(Execution):
 
 def memory(library: Library, descriptor: Descriptor, array: Array) -> Handle:
     """An array as oneDNN sees it; the array must outlive it."""
-    pointer = library.make("memory_create", descriptor, library.engine,
-                           c_void_p(array.ctypes.data))  # fmt: skip
-    return Handle(library, pointer, "memory_destroy")
+    address = array.ctypes.data
+
+    def make() -> Handle:
+        pointer = library.make("memory_create", descriptor, library.engine, c_void_p(address))
+        return Handle(library, pointer, "memory_destroy")
+
+    return shared(library, (descriptor, address), make)
 
 
-def single(value: float) -> ctypes.c_float:
+def _owner(array: Array) -> Any:
+    """What holds an array's memory."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
+
+
+def single(value: float) -> c_float:
     """A number as C's `float`."""
-    return ctypes.c_float(value)
+    return c_float(value)

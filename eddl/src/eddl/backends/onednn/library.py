@@ -12,12 +12,13 @@ import mmap
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_uint, c_void_p
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from eddl.errors import DeviceError
 
@@ -52,12 +53,6 @@ ISA_WITHOUT_TILES = 0xE7
 
 class Refused(DeviceError):
     """oneDNN has no kernel for what was asked, or failed to make it."""
-
-
-class Argument(Structure):
-    """`dnnl_exec_arg_t`."""
-
-    _fields_ = (("arg", c_int), ("memory", c_void_p))
 
 
 class _Version(Structure):
@@ -98,12 +93,17 @@ class Library:
         self.dnnl.dnnl_primitive_desc_query_md.restype = c_void_p
         self.engine = self.make("engine_create", c_int(1), ctypes.c_size_t(0))
         self.stream = self.make("stream_create", self.engine, c_uint(1))
+        self.shared: WeakValueDictionary[Any, Any] = WeakValueDictionary()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """One thread for what this thread asks of oneDNN while the body runs."""
+        return self.on(1)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One thread for what this thread asks of oneDNN while the body runs."""
+    def on(self, threads: int) -> Iterator[None]:
+        """So many threads for what this thread asks of oneDNN while the body runs."""
         count = self.dnnl.omp_get_max_threads()
-        self.dnnl.omp_set_num_threads(1)
+        self.dnnl.omp_set_num_threads(threads)
         try:
             yield
         finally:

@@ -69,13 +69,13 @@ class Line:
             if turned:
                 made = Kernel(
                     library, "convolution_backward_data", library.engine, CONVOLUTION_DIRECT,
-                    ends[0], wanted, ends[1], *geometry, forward.description, attributes(library),
+                    ends[0], wanted, ends[1], *geometry, forward, attributes(library),
                     shared=True,
                 )  # fmt: skip
             elif kind == "weights":
                 made = Kernel(
                     library, "convolution_backward_weights", library.engine, CONVOLUTION_DIRECT,
-                    ends[0], wanted, None, ends[1], *geometry, forward.description,
+                    ends[0], wanted, None, ends[1], *geometry, forward,
                     attributes(library), shared=True,
                 )  # fmt: skip
         self._kernel = made

@@ -72,7 +72,7 @@ def local_response_norm_grad(backend: OneDnnBackend, node: Node) -> Offer:
     hint, planes, numbers = _forward(backend, node, FORWARD_TRAINING)
     library = backend.library
     made = Kernel(library, "lrn_backward", library.engine, c_int(LRN_ACROSS_CHANNELS), planes,
-                  planes, planes, *numbers, hint.description, attributes(library))  # fmt: skip
+                  planes, planes, *numbers, hint, attributes(library))  # fmt: skip
     powers, need = hint.descriptor(WORKSPACE), Workspace()
 
     def plan(space: Workspace) -> tuple[Any, Any]:

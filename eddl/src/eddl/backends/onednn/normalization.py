@@ -76,7 +76,7 @@ def _backward(backend: OneDnnBackend, x: Value, *, training: bool, relu: bool) -
         )  # fmt: skip
     return Kernel(
         backend.library, "batch_normalization_backward", backend.library.engine, BACKWARD,
-        whole, whole, whole, single(0.0), flags, hint.description,
+        whole, whole, whole, single(0.0), flags, hint,
         attributes(backend.library),
     )  # fmt: skip
 
@@ -120,6 +120,8 @@ def _norm(backend: OneDnnBackend, node: Node, *, training: bool, relu: bool) -> 
         mean, variance, extra, scratch = plan(Workspace(workspace))
         if not training:
             mean, variance = old_mean, old_variance
+        elif saved_mean is not None:
+            mean = saved_mean  # it is made where it is wanted
         arguments = {
             SRC: (whole, straight(data)), DST: (whole, y), SCALE: (vector, scale),
             SHIFT: (vector, shift), MEAN: (vector, mean), VARIANCE: (vector, variance),
@@ -146,7 +148,7 @@ def _norm(backend: OneDnnBackend, node: Node, *, training: bool, relu: bool) -> 
                 np.multiply(found, np.float32(1) - momentum, out=extra)
                 np.multiply(old, momentum, out=new)
                 np.add(new, extra, out=new)
-            if saved_mean is not None:
+            if saved_mean is not None and saved_mean is not mean:
                 np.copyto(saved_mean, mean)
             if saved_inverse is not None:
                 np.add(variance, np.float32(epsilon), out=saved_inverse)

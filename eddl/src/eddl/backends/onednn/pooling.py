@@ -209,7 +209,7 @@ def max_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
     large, small = backend.describe(dx.type), backend.describe(dy.type)
     made = Kernel(
         backend.library, "pooling_backward", backend.library.engine, POOLING_MAX, large,
-        small, *_geometry(node, dx.type), hint.description, attributes(backend.library),
+        small, *_geometry(node, dx.type), hint, attributes(backend.library),
     )  # fmt: skip
     places = made.descriptor(WORKSPACE)
 
@@ -247,7 +247,7 @@ def sum_pool(backend: OneDnnBackend, node: Node) -> Offer:
     assert x is not None
     source, target = backend.describe(x.type), backend.describe(y.type)
     library, line = backend.library, _count(node)
-    multiply = attributes(library, lambda o: library.call("post_ops_append_eltwise", o, *line))
+    multiply = attributes(library, lambda o: o.append("eltwise", *line))
     made = _average(backend, node, x.type, y.type, multiply)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
@@ -267,7 +267,7 @@ def sum_pool_grad(backend: OneDnnBackend, node: Node) -> Offer:
     hint = _average(backend, node, dx.type, dy.type, attributes(library))
     made = Kernel(
         library, "pooling_backward", library.engine, POOLING_AVERAGE_ALL, large,
-        small, *_geometry(node, dx.type), hint.description, attributes(library),
+        small, *_geometry(node, dx.type), hint, attributes(library),
     )  # fmt: skip
     kind, *numbers = _count(node)
     multiply = Kernel(library, "eltwise_forward", library.engine, FORWARD_INFERENCE, kind, small,

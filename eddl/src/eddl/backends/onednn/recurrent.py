@@ -130,7 +130,7 @@ class BinaryChain:
         def append(made: Operations) -> None:
             for name in rest:
                 if name in BINARY:
-                    library.call("post_ops_append_binary", made, BINARY[name], self._whole)
+                    made.append("binary", BINARY[name], self._whole)
                 else:
                     follow(library, made, name)
 
@@ -159,7 +159,7 @@ class BinaryChain:
 def follow(library: Library, operations: Operations, name: str) -> None:
     """Append an activation."""
     zero = single(0.0)
-    library.call("post_ops_append_eltwise", operations, ACTIVATIONS[name], zero, zero)
+    operations.append("eltwise", ACTIVATIONS[name], zero, zero)
 
 
 class PackedProduct:
@@ -182,7 +182,7 @@ class PackedProduct:
 
         def append(operations: Operations) -> None:
             if add:
-                library.call("post_ops_append_sum", operations, single(1.0), 0, 0)
+                operations.append("sum", single(1.0), 0, 0)
             if activation is not None:
                 follow(library, operations, activation)
 

@@ -55,7 +55,7 @@ def resample(backend: OneDnnBackend, node: Node) -> Offer:
         arguments = SRC, DST
         if not onward:
             made = Kernel(library, "resampling_backward", library.engine, mode, None, target,
-                          source, made.description, attributes(library))  # fmt: skip
+                          source, made, attributes(library))  # fmt: skip
             arguments = DIFF_DST, DIFF_SRC
         break
     else:

@@ -93,7 +93,7 @@ def prelu_grad(backend: OneDnnBackend, node: Node) -> Offer:
     slopes, library = _Slopes(backend, node), backend.library
     data, need = slopes.data, Workspace()
     made = Kernel(library, "prelu_backward", library.engine, data, slopes.vector, data,
-                  slopes.vector, data, slopes.forward.description, attributes(library))  # fmt: skip
+                  slopes.vector, data, slopes.forward, attributes(library))  # fmt: skip
 
     def plan(space: Workspace) -> tuple[Any, Any, Any]:
         vectors = [slopes.take(space) for _ in range(2)]

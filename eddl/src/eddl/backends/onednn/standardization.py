@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -85,10 +84,7 @@ class Samples:
 
     def make(self, name: str, *arguments: Any) -> Kernel:
         """A kernel for one sample."""
-        with self.library.alone() if self.single else nullcontext():
-            made = Kernel(self.library, name, *arguments)
-        made.alone |= self.single
-        return made
+        return Kernel(self.library, name, *arguments, alone=self.single)
 
     def forward(self, epsilon: float, flags: int = FLAGS) -> Kernel:
         """The normalization; statistics that are not given are kept."""
@@ -106,7 +102,7 @@ class Samples:
         """Its gradient; it is given 1 / deviation squared for the variance, so its epsilon is 0."""
         hint, whole, library = self.forward(0.0, flags & FLAGS), self.whole, self.library
         return self.make("batch_normalization_backward", library.engine, BACKWARD, whole, whole,
-                         whole, single(0.0), flags, hint.description,
+                         whole, single(0.0), flags, hint,
                          attributes(library))  # fmt: skip
 
     def scratch(self, space: Workspace, *kernels: Kernel) -> Any:
@@ -280,7 +276,7 @@ def layer_norm_grad(backend: OneDnnBackend, node: Node) -> Offer:
     library = backend.library
     hint = _layer_kernel(backend, kinds, 0.0, FLAGS)
     made = Kernel(library, "layer_normalization_backward", library.engine, BACKWARD, matrix, matrix,
-                  matrix, column, single(0.0), FLAGS, hint.description,
+                  matrix, column, single(0.0), FLAGS, hint,
                   attributes(library))  # fmt: skip
     need = Workspace()
 

@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
@@ -344,19 +343,17 @@ class _Work:
         goals = target.reshape(*target.shape[:2], -1).swapaxes(0, 1)
         for sample, tiles, place in self._samples(units):
             source = x[sample].reshape(len(x[sample]), -1)
-            for run in axis.writes(tiles) if gradient else axis.reads(tiles):
+            for run in axis.writes(tiles, gradient=True) if gradient else axis.reads(tiles):
                 goal = goals[place + run.first - tiles.start : place + run.last - tiles.start]
-                matrix = run.matrix.T.copy() if gradient else run.matrix
-                yield from _products(matrix, _stack(source, run), goal)
+                yield from _products(run.matrix, _stack(source, run), goal)
 
     def _tiles(self, source: Array, target: Array, *, gradient: bool = False) -> Iterator[Thunk]:
         """Transform along the second axis."""
         axis, tiles = self.shape.inner, range(self.shape.inner.tiles)
         goals = target.reshape(len(target), len(source), len(tiles), -1)
-        for run in axis.writes(tiles) if gradient else axis.reads(tiles):
-            matrix = run.matrix.T.copy() if gradient else run.matrix
+        for run in axis.writes(tiles, gradient=True) if gradient else axis.reads(tiles):
             goal = goals[:, :, run.first : run.last].transpose(1, 2, 0, 3)
-            yield from _products(matrix, _stack(source, run), goal)
+            yield from _products(run.matrix, _stack(source, run), goal)
 
     def _untiled(self, source: Array, target: Array) -> Iterator[Thunk]:
         """Transform back along the second axis."""
@@ -407,13 +404,11 @@ def _lines(x: Array) -> Array:
 
 def _stack(x: Array, run: Run) -> Array:
     """The rows of each tile, x [..., rows, columns] -> [..., tiles, rows, columns]; nothing is
-    copied, and tiles may overlap."""
+    copied, and tiles may overlap. `x` is contiguous."""
     *before, rows, columns = x.strides
-    return as_strided(
-        x[..., run.start :, :],
-        (*x.shape[:-2], run.last - run.first, run.rows, x.shape[-1]),
-        (*before, run.step * rows, rows, columns),
-    )
+    shape = (*x.shape[:-2], run.last - run.first, run.rows, x.shape[-1])
+    strides = (*before, run.step * rows, rows, columns)
+    return np.ndarray(shape, x.dtype, x, run.start * rows, strides)
 
 
 def _products(matrix: Array, source: Array, target: Array) -> Iterator[Thunk]:
@@ -431,12 +426,12 @@ def _products(matrix: Array, source: Array, target: Array) -> Iterator[Thunk]:
             np.moveaxis(a[..., first:last].reshape(*a.shape[:-1], *sizes), -2, -3)
             for a in (source, target)
         )
-        yield partial(np.matmul, matrix, next(ends), out=next(ends))
+        yield partial(np.matmul, matrix, next(ends), next(ends))
 
 
 def _blocks(matrix: Array, source: Array, target: Array) -> list[Thunk]:
     """target = matrix source, a block of columns a call."""
     return [
-        partial(np.matmul, matrix, source[:, i : i + BLOCK], out=target[:, i : i + BLOCK])
+        partial(np.matmul, matrix, source[:, i : i + BLOCK], target[:, i : i + BLOCK])
         for i in range(0, source.shape[1], BLOCK)
     ]

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,19 @@ class Run:
     matrix: Array
 
 
+@lru_cache
+def _inputs(results: int, taps: int, skipped: int, count: int) -> Array:
+    """What transforms some of the inputs: one matrix for all tiles that take it."""
+    return algorithm(results, taps).inputs[:, skipped : skipped + count].copy()
+
+
+@lru_cache
+def _outputs(results: int, taps: int, count: int, turned: bool) -> Array:
+    """What makes some of the results, or the same turned."""
+    matrix = algorithm(results, taps).outputs[:count]
+    return (matrix.T if turned else matrix).copy()
+
+
 @dataclass(frozen=True)
 class Axis:
     """An axis whose tiles are transformed: `offset` positions before the first result's own lies
@@ -96,6 +110,7 @@ class Axis:
 
     def reads(self, tiles: range) -> Iterator[Run]:
         """What transforms the inputs: rows are those that are no padding."""
+        short = self.short.results, self.short.taps
 
         def rows(tile: int) -> tuple[int, int, int]:
             first = tile * self.short.results - self.offset
@@ -103,18 +118,18 @@ class Axis:
             return start, max(min(first + self.short.span, self.source) - start, 0), start - first
 
         for first, last, (start, count, skipped) in self._alike(tiles, rows):
-            matrix = self.short.inputs[:, skipped : skipped + count].copy()
+            matrix = _inputs(*short, skipped, count)
             yield Run(first, last, start, count, self.short.results, matrix)
 
-    def writes(self, tiles: range) -> Iterator[Run]:
-        """What makes the results: rows are those of the results."""
+    def writes(self, tiles: range, *, gradient: bool = False) -> Iterator[Run]:
+        """What makes the results, or transforms their gradients: rows are those of the results."""
         m = self.short.results
 
         def rows(tile: int) -> tuple[int, int, int]:
             return tile * m, min(m, self.target - tile * m), 0
 
         for first, last, (start, count, _) in self._alike(tiles, rows):
-            yield Run(first, last, start, count, m, self.short.outputs[:count].copy())
+            yield Run(first, last, start, count, m, _outputs(m, self.short.taps, count, gradient))
 
     def _alike(self, tiles: range, rows: Any) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
         """Neighbours that take the same matrix."""
