@@ -8,7 +8,7 @@ import pytest
 
 import ecvl
 from ecvl import EcvlError, GeometryError, Image, KindError, ParameterError, Sample, Steps
-from ecvl.steps import Crop, Pad, PadToMultiple, Reorient, Resample
+from ecvl.steps import Crop, KeepBody, Pad, PadToMultiple, Reorient, Resample
 
 ORIENTATIONS = ("RAS", "LPS", "LAS", "PIR", "SLA", "AIL")
 PIPELINE = Steps(
@@ -20,6 +20,7 @@ EVERY = Steps(
         Crop(((0, 5), (1, 9), (0, 10))),
         Resample(spacing=(None, 2, 2.5)),
         Resample(shape=(4, 6, 6)),
+        KeepBody(lower=90, gap_mm=0, least=0.1, air=3),
         Pad(((0, 1), (2, 0), (1, 1)), fill="edge"),
         PadToMultiple(4),
     ]
@@ -56,6 +57,9 @@ def test_json_round_trip(steps: Steps) -> None:
         {"version": 1, "steps": [{"op": "Crop"}]},
         {"version": 1, "steps": [{"op": "Crop", "box": [[0, 1], [0]]}]},
         {"version": 1, "steps": [{"op": "Pad", "widths": [[0, -1], [0, 0]]}]},
+        {"version": 1, "steps": [{"op": "KeepBody", "least": 0}]},
+        {"version": 1, "steps": [{"op": "KeepBody", "gap_mm": -1}]},
+        {"version": 1, "steps": [{"op": "KeepBody", "air": "none"}]},
         {"version": 1, "steps": [{"op": "PadToMultiple", "multiple": 0}]},
         {"version": 1, "steps": [{"op": "PadToMultiple", "multiple": 4, "fill": "wrap"}]},
         {"version": 1, "steps": [{"op": "PadToMultiple", "multiple": float("nan")}]},
@@ -188,3 +192,48 @@ def test_steps_work_on_2d_images(smooth: Any) -> None:
     back = steps.restore(ready, like=image)
     assert back.shape == image.shape
     assert np.abs(back.array - image.array)[3:-3, 3:-3].max() < 8
+
+
+def _lying_patient(dtype: Any = np.int16) -> tuple[Image, Any, Any]:
+    """A trunk with gas in it between two arms, on a table of two shells; the patient, the table."""
+    y, x = np.mgrid[:60, :90].astype(float)
+    patient = ((y - 25) / 16) ** 2 + ((x - 45) / 24) ** 2 < 1
+    for middle in (10, 80):
+        patient |= np.hypot(y - 30, x - middle) < 6
+    table = np.zeros_like(patient)
+    table[[46, 50], 8:82] = True
+    values = np.where(patient, 40, np.where(table, 250, -1000))
+    values[np.hypot(y - 20, x - 45) < 4] = -990
+    volume = np.repeat(values[None], 7, axis=0).astype(dtype)
+    return Image(volume, "zyx", np.diag([-3.0, 3, 3, 1])), patient, table
+
+
+def test_the_table_becomes_air_and_arms_and_gas_stay() -> None:
+    scan, patient, table = _lying_patient()
+    found = Steps([KeepBody()]).apply(scan)
+    assert found.dtype == scan.dtype
+    assert np.array_equal(found.affine, scan.affine)
+    assert (found.array[:, table] == -1000).all()
+    assert (found.array == scan.array)[:, patient].mean() > 0.99
+    alone = Steps([KeepBody(least=1, air=-2000)]).apply(scan).array
+    assert (alone[:, :, :17] == -2000).all()
+    assert (alone[:, 25, 30:60] == scan.array[:, 25, 30:60]).all()
+
+
+def test_labels_stay_and_what_is_held_cannot_leave_the_type() -> None:
+    scan, _, table = _lying_patient()
+    labels = scan.replace(array=np.full(scan.shape, 2, np.uint8), kind="labels")
+    assert np.array_equal(Steps([KeepBody()]).apply(labels), labels)
+    unsigned = scan.replace(array=(scan.array + 1000).astype(np.uint16))
+    found = Steps([KeepBody(lower=700)]).apply(unsigned)
+    assert (found.array[:, table] == 0).all()
+
+
+def test_a_tilted_series_loses_its_table_too() -> None:
+    scan, patient, table = _lying_patient()
+    tilted = np.diag([-3.0, 3, 3, 1])
+    tilted[1, 2] = 1.2
+    found = Steps([KeepBody()]).apply(scan.replace(affine=tilted))
+    assert np.array_equal(found.affine, tilted)
+    assert (found.array[:, table] == -1000).all()
+    assert (found.array == scan.array)[:, patient].mean() > 0.99

@@ -20,7 +20,8 @@ from deephealth import DataUnavailableError, data
 
 pytestmark = pytest.mark.data
 
-LEAST = {"liver": 0.85, "bones": 0.85, "spleen": 0.65, "kidneys": 0.65}
+LEAST = {"liver": 0.88, "bones": 0.9, "spleen": 0.9, "kidneys": 0.8}
+LEAST_OF_THE_SECOND = {"liver": 0.87, "bones": 0.65, "spleen": 0.8}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,8 @@ def test_the_mean_of_three_seeds(seeds):
         scores = [cases[0]["dice"]["network"][organ] for cases in found]
         assert np.mean(scores) >= least
         assert np.mean(scores) > found[0][0]["dice"]["rule"][organ]
-    assert np.mean([cases[1]["dice"]["network"]["liver"] for cases in found]) >= 0.6
+    for organ, least in LEAST_OF_THE_SECOND.items():
+        assert np.mean([cases[1]["dice"]["network"][organ] for cases in found]) >= least
     assert max(seconds) < 480
 
 

@@ -59,6 +59,18 @@ def test_a_phantom_of_a_chest() -> None:
             assert np.array_equal(back.array, mask(ct).array)
 
 
+def test_arms_beside_the_trunk() -> None:
+    ct, body, _ = _chest()
+    values = np.pad(ct.array, ((0, 0), (0, 0), (20, 20)), constant_values=-1000)
+    arms = np.zeros(values.shape, bool)
+    arms[:, 20:32, 4:14] = arms[:, 20:32, -14:-4] = True
+    values[arms] = 30
+    beside = Image(values, "zyx", ct.affine)
+    patient = np.pad(body, ((0, 0), (0, 0), (20, 20))) | arms
+    assert _dice(ecvl.body_mask(beside, gap_mm=12, least=0.02), patient) > 0.99
+    assert not ecvl.body_mask(beside).array[arms].any()
+
+
 def test_nothing_is_found_in_nothing() -> None:
     for value in (-1000, 0):
         empty = Image(np.full((10, 12, 14), value, np.int16), "zyx")
@@ -78,6 +90,7 @@ def test_wrong_arguments_are_said() -> None:
     cases: list[tuple[Any, Any, str]] = [
         (lambda: ecvl.body_mask(ct, "best"), ParameterError, "method"),
         (lambda: ecvl.body_mask(ct, gap_mm=-1), ParameterError, "gap_mm"),
+        (lambda: ecvl.body_mask(ct, least=0), ParameterError, "least"),
         (lambda: ecvl.lung_mask(ct, np.nan), ParameterError, "upper"),
         (lambda: ecvl.brain_mask(ct, closing_mm="a"), ParameterError, "closing_mm"),
         (lambda: ecvl.brain_mask(Image(np.zeros((5, 5)), "yx")), GeometryError, "volume"),

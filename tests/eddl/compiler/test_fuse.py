@@ -114,6 +114,7 @@ def test_an_optimizers_update_is_a_few_passes():
     model.build(optimizer=eddl.Adam(1e-3), loss="categorical_cross_entropy")
     model.train_batch(np.zeros((2, 4), "float32"), np.zeros(2, int))
     step = model.built().find([np.zeros(2, int)], training=True).step
-    calls = step.update_program.plan.calls
+    program = step.programs(Type("float32", (2, 4)), Type("int64", (2,)))["update"]
+    calls = program.plan.calls
     wide = [c for c in calls if c.outputs[0].type.count > 1]
     assert len(wide) <= 4

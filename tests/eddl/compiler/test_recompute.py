@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import eddl
 from eddl import layers
 from eddl.backends.array import ArrayBackend
-from eddl.compiler import Budget, Slabs, compile_graph
+from eddl.compiler import Slabs, compile_graph
 from eddl.errors import MemoryLimitError
 from eddl.graph import Graph
 from eddl.ops import apply
@@ -41,7 +41,7 @@ def test_any_graph_gives_the_same_bits_in_any_budget(seed, length, share):
     programs = [low]
     budget = int(share * fast.plan.transient)
     with contextlib.suppress(MemoryLimitError):
-        programs.append(compiled(Budget(budget)))
+        programs.append(compiled(budget))
     assert all(program.plan.transient <= budget for program in programs[1:])
     assert low.plan.peak <= fast.plan.peak
     for program in programs:

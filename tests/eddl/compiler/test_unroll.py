@@ -9,6 +9,7 @@ from onnxruntime import InferenceSession
 import eddl
 from eddl.compiler import Program
 from eddl.errors import EddlError
+from eddl.graph import Type
 from eddl.onnx.backend import EddlBackend
 
 FLOAT = TensorProto.FLOAT
@@ -83,7 +84,8 @@ def test_a_program_equals_the_evaluator(name):
     net, data = eddl.onnx.load.to_model(proto), arrays(shapes)
     step = eddl.Step(net.inputs, net.outputs, training=False)
     found = step(*data)
-    assert isinstance(next(iter(step._programs.values())), Program)
+    types = [Type(array.dtype, array.shape) for array in data]
+    assert isinstance(step.program(*types), Program)
     for ours, theirs in zip(found, EddlBackend.prepare(proto).run(data), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 

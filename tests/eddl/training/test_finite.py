@@ -1,4 +1,4 @@
-"""What is finite is told by a bound where there is one; the decision is that of reading all."""
+"""Whether a gradient that is not made yet is finite is told by a bound, as if it had been read."""
 
 import warnings
 
@@ -9,7 +9,6 @@ import eddl
 from eddl import devices, layers
 from eddl.compiler import bound
 from eddl.errors import DeviceError
-from eddl.graph import Input, Type
 from eddl.ops import apply
 from eddl.ops.bounds import LIMIT
 
@@ -82,10 +81,11 @@ def test_a_flow_that_is_not_finite_under_a_finite_loss_changes_nothing(device):
     assert not weight(net).any()
 
 
+@pytest.mark.parametrize("memory", ["fast", "low"])
 @pytest.mark.parametrize(("size", "taken"), [(1e10, True), (1e21, False)])
-def test_a_large_bound_has_the_gradient_itself_decide(device, size, taken):
+def test_a_large_bound_has_the_gradient_itself_decide(device, size, taken, memory):
     """The loss is 0, and each operand of the gradient is finite."""
-    net = linear(device, rate=1e-23)
+    net = linear(device, rate=1e-23, memory=memory)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         loss = net.train_batch(np.full_like(X, size), FACTORS * np.float32(size))["loss"]
@@ -109,11 +109,12 @@ LABELS = np.arange(SAMPLES) % 3
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"clip_norm": 0.1}, {"ema": 0.9}, {"memory": "low"}, {"accumulate": 2},
+    {}, {"clip_norm": 0.1}, {"ema": 0.9}, {"memory": "low"}, {"memory": "6 MB"}, {"accumulate": 2},
+    {"memory": "low", "ema": 0.9, "clip_value": 0.01, "rates": {"first.bias": 0.5}},
     {"precision": "float16"}, {"rates": {"first.weight": 0.5}},
     {"regularizers": {"first.weight": lambda w: layers.reduce_sum(w * w)}},
 ])  # fmt: skip
-def test_training_is_the_same_to_the_bit_without_a_bound(device, options, monkeypatch):
+def test_training_is_the_same_to_the_bit_with_all_gradients_made(device, options, monkeypatch):
     if options.get("precision") and "onednn" in device:
         pytest.skip("no float16 there")
     batches = [(X, LABELS), (X * np.float32(np.nan), LABELS), (X[:4], LABELS[:4]), (X, LABELS)]
@@ -127,11 +128,8 @@ def test_training_is_the_same_to_the_bit_without_a_bound(device, options, monkey
         return net
 
     found = trained()
-    finite = options.keys().isdisjoint(("accumulate", "precision"))
-    assert np.isfinite(bounds(found)[0]) == finite
     monkeypatch.setattr(bound, "FEWEST", 1 << 60)
     expected = trained()
-    assert np.isinf(bounds(expected)[0])
     assert found.skipped_steps == expected.skipped_steps == 1
     for name, array in expected.weights().items():
         np.testing.assert_array_equal(found.weights()[name], array)
@@ -141,12 +139,12 @@ def test_shapes_with_and_without_a_bound_take_turns(device):
     """A bound that one program found is none for the gradients of another."""
     net = linear(device)
     net.train_batch(X, FACTORS)
-    assert np.isfinite(bounds(net)[0])
+    assert bounds(net)[0] > 0
     many = np.tile(X, (40, 1))
     many[100, 7] = np.nan
     with pytest.warns(RuntimeWarning, match="not finite"):
         net.train_batch(many, np.tile(FACTORS, (40, 1)))
-    assert np.isinf(bounds(net)[0])
+    assert bounds(net)[0] == 0
     net.train_batch(X, FACTORS)
     assert net.skipped_steps == 1
 
@@ -167,16 +165,3 @@ def test_each_optimizer_has_a_bound(device):
         step(X, FACTORS * np.float32(1e14))  # the second one's gradient overflows, the losses not
     for net, array in zip(nets, before, strict=True):
         np.testing.assert_array_equal(weight(net), array)
-
-
-@pytest.mark.parametrize("count", [7, 300_000])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_sum_with_a_small_bound_reads_nothing(device, count, dtype):
-    x, limit = Input(Type(dtype, (count,))), Input(Type("float64", ()))
-    step = eddl.Step([x, limit], [apply("SumUnless", x, limit, domain="eddl")], training=False,
-                     device=device)  # fmt: skip
-    ones, spoiled = np.ones(count, dtype), np.full(count, np.nan, dtype)
-    assert step(ones, np.array(np.inf))[0] == step(ones, np.array(2 * LIMIT))[0] == count
-    assert step(ones, np.array(np.nan))[0] == count
-    assert step(spoiled, np.array(LIMIT))[0] == 0
-    assert np.isnan(step(spoiled, np.array(np.inf))[0])

@@ -9,6 +9,7 @@ import pytest
 import eddl
 from eddl import layers
 from eddl.errors import EddlError, GradientError, StateError
+from eddl.graph import Type
 
 R = np.random.default_rng(5)
 DATA = R.standard_normal((12, 3, 6, 6)).astype("float32")
@@ -236,13 +237,15 @@ def test_a_loss_with_a_second_derivative():
 def test_the_keyboard_within_an_update_waits_until_it_is_whole(monkeypatch):
     pressed, left = built(), built()
     step = pressed.built().find([LABELS], training=True).step
-    run = step.update_program.run
+    types = [Type(array.dtype, array.shape) for array in (DATA, LABELS)]
+    update = step.programs(*types)["update"]
+    run = update.run
 
     def press(inputs):
         signal.raise_signal(signal.SIGINT)
         return run(inputs)
 
-    monkeypatch.setattr(step.update_program, "run", press)
+    monkeypatch.setattr(update, "run", press)
     with pytest.raises(KeyboardInterrupt):
         pressed.train_batch(DATA, LABELS)
     left.train_batch(DATA, LABELS)

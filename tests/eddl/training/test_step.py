@@ -60,7 +60,7 @@ def test_programs_of_many_shapes_share_memory_and_are_kept_least_recently_used()
     first = {s: net.predict(np.ones((1, 1, *s), "float32")) for s in sizes}
     for s in reversed(sizes):
         np.testing.assert_array_equal(net.predict(np.ones((1, 1, *s), "float32")), first[s])
-    assert len(net._predict._programs) == 8
+    assert len(net._predict._parts) == 8
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -29,6 +29,20 @@ def test_the_steps_lead_to_the_grid_and_back(pair):
     assert np.array_equal(made["steps"].restore(made["labels"], like=pair[0]), pair[1])
 
 
+def test_the_table_goes_where_only_the_body_is_kept():
+    values = np.full((6, 40, 40), -1000, np.int16)
+    values[:, 5:25, 5:35] = 40
+    values[:, 32, :] = 300
+    scan = ecvl.Image(values, "zyx", np.diag([3.0, 3.0, 3.0, 1.0]))
+    labels = ecvl.Image((values == 40).astype(np.uint8), "zyx", scan.affine, kind="labels")
+    set_up = Tool("preprocess").set(volume=scan, labels=labels, multiple=8)
+    assert np.unique(set_up.run().value["volume"]).tolist() == [-1000, 40, 300]
+    made = set_up.set(body=True).run().value
+    assert np.unique(made["volume"]).tolist() == [-1000, 40]
+    assert np.array_equal(made["labels"], labels)
+    assert np.array_equal(made["steps"].apply(scan), made["volume"])
+
+
 def test_labels_of_another_grid_are_placed_on_the_volumes(pair):
     turned = ecvl.reorient(pair[1], "PIR")
     again = Tool("preprocess").set(volume=pair[0], labels=turned).run().value

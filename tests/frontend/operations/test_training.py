@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ import eddl
 from deephealth.operations import CATALOGUE, card
 from deephealth.operations.kinds import SliceSet
 from deephealth.operations.ports import Context
+from deephealth.operations.training import training_slices
 
 SETTINGS = {"epochs": 2, "batch": 2, "filters": 2, "depth": 2, "level": 0, "width": 400}
 
@@ -52,6 +55,27 @@ def test_the_same_seed_gives_the_same_file(slices, tmp_path):
     first = train(slices, tmp_path / "a", seed=3)["model"].path.read_bytes()
     assert train(slices, tmp_path / "b", seed=3)["model"].path.read_bytes() == first
     assert train(slices, tmp_path / "c", seed=4)["model"].path.read_bytes() != first
+
+
+def test_balance_shows_a_slice_once_for_each_organ_in_it(slices):
+    labels = np.asarray(slices.labels).copy()
+    labels[0], labels[2, 0, :2], labels[5] = 0, (2, 3), 7
+    several = replace(slices, labels=slices.labels.replace(array=labels))
+    data = training_slices(several, slices.volume, balance=True)
+    shown = [data.items[index].position for index in data.part("training")]
+    assert sorted(shown) == [0, 1, 2, 2, 2, 3]
+    assert len({data.items[index].id for index in data.part("training")}) == 6
+    plain = training_slices(several, slices.volume, balance=False)
+    assert [plain.items[index].position for index in plain.part("training")] == [0, 1, 2, 3]
+
+
+def test_balance_and_warm_up_change_the_training(slices, tmp_path):
+    plain = train(slices, tmp_path / "a")
+    assert train(slices, tmp_path / "b", balance=True)["history"] == plain["history"]
+    early = train(slices, tmp_path / "c", warm_up=0, rate=0.01)["history"]["learning_rate"]
+    late = train(slices, tmp_path / "d", warm_up=0.9, rate=0.01)["history"]["learning_rate"]
+    assert early[-1] < early[0]
+    assert late[-1] > late[0]
 
 
 def test_an_unknown_augmentation_is_a_reason(slices, tmp_path):

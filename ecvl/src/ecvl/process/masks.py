@@ -30,7 +30,9 @@ HEAD_PERCENTILES = (2.0, 98.0)
 
 
 @processing("image", "labels", dtype="own")
-def body_mask(image: Image, lower: float | str = -300.0, *, gap_mm: float = 6.0) -> Image:
+def body_mask(
+    image: Image, lower: float | str = -300.0, *, gap_mm: float = 6.0, least: float = 1.0
+) -> Image:
     """Label the patient, with lungs and bowel gas, and without the table.
 
     What is above a threshold is opened by a ball of half `gap_mm`, so that table, cushions and
@@ -41,6 +43,8 @@ def body_mask(image: Image, lower: float | str = -300.0, *, gap_mm: float = 6.0)
         image: a CT in HU; or MR, with `lower="otsu"` or "triangle".
         lower: the least value of tissue, or a method of `threshold_value`.
         gap_mm: bridges to other things thinner than this are cut.
+        least: regions stay that are at least this part of the largest; 0.02 takes in arms that lie
+            beside the trunk, 1 nothing else.
 
     Returns:
         Labels (uint8): 1 inside.
@@ -59,13 +63,15 @@ def body_mask(image: Image, lower: float | str = -300.0, *, gap_mm: float = 6.0)
     require_kind(image, "image", "body_mask")
     require_straight(image, "a mask")
     _require_length(gap_mm, "gap_mm")
-    least = _level(image, lower)
+    if not is_real(least) or not 0 < least <= 1:
+        raise ParameterError(f"expected least above 0 and at most 1, received {least!r}")
+    level = _level(image, lower)
 
     def found(volume: Volume) -> Mask:
-        core = _opened(volume >= least, gap_mm / 2, image.grid.spacing)
+        core = _opened(volume >= level, gap_mm / 2, image.grid.spacing)
         if not core.any():
             return core
-        return _filled_across(_largest(core), image)
+        return _filled_across(_largest(core, least), image)
 
     return _labels(image, found)
 
@@ -210,8 +216,14 @@ def _require_length(length: float, name: str) -> None:
         raise ParameterError(f"expected {name} of 0 to 10,000 mm, received {length!r}")
 
 
-def _largest(inside: Mask) -> Mask:
-    return np.asarray(numbered(inside.view(np.uint8)) == 1)
+def _largest(inside: Mask, least: float = 1.0) -> Mask:
+    regions = numbered(inside.view(np.uint8))
+    if least == 1:
+        return np.asarray(regions == 1)
+    sizes = np.bincount(regions.reshape(-1))
+    large = sizes >= least * sizes[1]
+    large[0] = False
+    return np.asarray(large[regions])
 
 
 def _opened(inside: Mask, radius: float, spacing: tuple[float, float, float]) -> Mask:

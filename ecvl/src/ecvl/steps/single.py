@@ -1,4 +1,4 @@
-"""The single steps: small frozen objects, each a change of the grid.
+"""The single steps: small frozen objects, each a change of the grid or of what stands on it.
 
 Parameters stand in array order of the spatial axes, as in `ecvl.process`.
 """
@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecvl.affines import parsed_orientation
+import numpy as np
+
+from ecvl.affines import Affine, parsed_orientation, voxel_sizes, world_axes
 from ecvl.errors import GeometryError, ParameterError
 from ecvl.grids import Change, Grid, padded_to_multiple, reoriented, resampled, resized
+from ecvl.image import Image
+from ecvl.process.dtypes import number_in_type
 from ecvl.process.geometry import cropped, padded
+from ecvl.process.masks import body_mask
 from ecvl.process.pull import Fill, checked_fill
 from ecvl.serial import is_number
 
@@ -27,6 +32,10 @@ class Step:
     def filling(self) -> Fill:
         """What stands beyond the image."""
         return "edge"
+
+    def values(self, image: Image) -> Image:
+        """Return an image, never labels, that stands on the new grid with its values changed."""
+        return image
 
 
 @dataclass(frozen=True)
@@ -162,8 +171,57 @@ class PadToMultiple(Step):
         return padded_to_multiple(grid, _three(self.multiple, spatial_axes, "multiple", 1))
 
 
+@dataclass(frozen=True)
+class KeepBody(Step):
+    """Make air of all that is no patient: the table, cushions, clothes; as `ecvl.body_mask`.
+
+    Tables differ from scanner to scanner, so a model that saw one takes the next for something
+    else. Best after `Resample`, since its time grows with the voxels. Labels stay as they are.
+
+    Args:
+        lower: the least value of tissue, in HU.
+        gap_mm: bridges to other things thinner than this are cut.
+        least: regions stay that are at least this part of the largest, such as arms.
+        air: what stands where no patient is; where the image's type cannot hold it, its nearest.
+
+    Example:
+        >>> import numpy as np
+        >>> from ecvl import Image, Steps
+        >>> ct = np.full((40, 40), -1000, np.int16)
+        >>> ct[5:30, 5:35], ct[35:37] = 40, 300
+        >>> np.unique(Steps([KeepBody()]).apply(Image(ct, "yx"))).tolist()
+        [-1000, 40]
+    """
+
+    lower: float = -300.0
+    gap_mm: float = 12.0
+    least: float = 0.02
+    air: float = -1000.0
+
+    def __post_init__(self) -> None:
+        for name in ("lower", "gap_mm", "least", "air"):
+            if not is_number(value := getattr(self, name)):
+                raise ParameterError(f"expected {name} as a number, received {value!r}")
+        if not (0 <= self.gap_mm < 1e4 and 0 < self.least <= 1):
+            raise ParameterError(
+                "expected gap_mm of 0 to 10,000 and least above 0 and at most 1, received "
+                f"{self.gap_mm!r} and {self.least!r}"
+            )
+
+    def change(self, grid: Grid, spatial_axes: str) -> Change:
+        """Return the grid as it is."""
+        return Change(grid, np.eye(4))
+
+    def values(self, image: Image) -> Image:
+        """Return the image with air around the patient."""
+        upright = image.replace(affine=_upright(image.affine))
+        inside = body_mask(upright, self.lower, gap_mm=self.gap_mm, least=self.least).array > 0
+        air = number_in_type(self.air, image.dtype)
+        return image.with_array(np.where(inside, image.array, air))
+
+
 STEPS: dict[str, type[Step]] = {
-    cls.__name__: cls for cls in (Reorient, Resample, Crop, Pad, PadToMultiple)
+    cls.__name__: cls for cls in (Reorient, Resample, Crop, Pad, PadToMultiple, KeepBody)
 }
 
 
@@ -196,6 +254,16 @@ def _require_whole(values: Sequence[Any], name: str, least: int) -> None:
             raise ParameterError(
                 f"expected {name} of whole numbers of at least {least}, received {values!r}"
             )
+
+
+def _upright(affine: Affine) -> Affine:
+    """Return the axes at right angles, as long as they are: mm count along the axes themselves."""
+    straight = np.eye(4)
+    straight[:3, :3] = 0
+    sizes = voxel_sizes(affine)
+    for axis, (world, sign) in enumerate(world_axes(affine)):
+        straight[world, axis] = sign * sizes[axis]
+    return straight
 
 
 def _three(value: Any, spatial_axes: str, name: str, for_z: Any) -> tuple[Any, ...]:

@@ -1,4 +1,6 @@
-"""The spatial steps that travel inside a model file: from any image to the model's grid, and back.
+"""The steps that travel inside a model file: from any image to the model's grid, and back.
+
+All are spatial but `KeepBody`, which needs the whole volume and so cannot be a node of the model.
 
 * JSON with a version, strictly checked: `Steps.from_json(steps.to_json()) == steps`.
 * A restored prediction stands on the exact grid (shape and affine) of the original file.
@@ -30,10 +32,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Steps:
-    """A list of spatial steps with a way back.
+    """A list of steps with a way back.
 
     Args:
-        steps: any of `Reorient`, `Resample`, `Crop`, `Pad`, `PadToMultiple`, in order.
+        steps: any of `Reorient`, `Resample`, `Crop`, `Pad`, `PadToMultiple`, `KeepBody`, in order.
 
     Example:
         >>> from ecvl.steps import PadToMultiple, Reorient, Resample
@@ -100,6 +102,7 @@ class Steps:
         require_kind(image, None, "Steps.apply")
         for step, change in zip(self.steps, self._changes(image), strict=True):
             image = pull(image, *change, step.filling)
+            image = step.values(image) if image.kind == "image" else image
         return image
 
     def restore(

@@ -1,9 +1,9 @@
 """From a graph to a program, in one order for every backend.
 
 specialise, fold, split, rectify, differentiate, simplify, merge products, bound squares, lower,
-turn products, fuse, select kernels, arrange layouts, prepare, schedule, recompute, plan memory,
-bind: each a small function in a file of its own. This room knows operators and graphs and no
-backend.
+turn products, fuse, select kernels, arrange layouts, prepare, hand over, schedule, recompute, plan
+memory, bind: each a small function in a file of its own. This room knows operators and graphs and
+no backend.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
+from eddl.compiler.handover import Handover, hand_over
 from eddl.compiler.keep import is_kept, keep_weights
 from eddl.compiler.merge import merge_products
 from eddl.compiler.modes import training_form
@@ -36,12 +37,12 @@ from eddl.compiler.protocol import (
     Offer,
     Pattern,
 )
-from eddl.compiler.recompute import Budget, recompute
+from eddl.compiler.recompute import fits, recompute, too_little
 from eddl.compiler.rectify import rectify
 from eddl.compiler.schedule import schedule
 from eddl.compiler.select import lower, select
 from eddl.compiler.simplify import simplify
-from eddl.compiler.slabs import Handover, Slabs
+from eddl.compiler.slabs import Slabs
 from eddl.compiler.specialise import specialise
 from eddl.compiler.split import split, sums
 from eddl.compiler.turn import turn_products
@@ -54,7 +55,6 @@ __all__ = [
     "PLAIN",
     "Arrangement",
     "Backend",
-    "Budget",
     "Call",
     "Evaluation",
     "Fallback",
@@ -88,6 +88,7 @@ __all__ = [
     "simplify",
     "specialise",
     "split",
+    "too_little",
     "training_form",
     "turn_products",
     "written",
@@ -103,7 +104,7 @@ def compile_graph(
     memory_of: Callable[[State], Any],
     handover: Handover | None = None,
     precision: str = "float32",
-    memory: str | Budget = "fast",
+    memory: str | int = "fast",
     taken: int = 0,
     poison: bool = False,
 ) -> Program | Evaluation:
@@ -113,8 +114,8 @@ def compile_graph(
 
     `memory_of` gives the device array of a state. `handover` says which outputs the program leaves
     in the slabs for another one, or which leaves another one left there for it. `precision` is what
-    products compute in, `memory` how much is kept: "fast", "low" or a budget, beside `taken` bytes
-    that outlive the program.
+    products compute in, `memory` how much is kept: "fast", "low" or a budget of bytes, of which
+    `taken` are those of what outlives the program.
     """
     try:
         static, _ = specialise(graph, types, backend.evaluate)
@@ -131,32 +132,34 @@ def compile_graph(
     whole = merge_products(simplify(differentiate(rectify(static))))
     if precision != "float32":
         whole = simplify(lower_precision(whole, np.dtype(precision), backend))
-    whole = bound_squares(whole)
+    whole, bounded = bound_squares(whole)
     whole = simplify(merge_products(simplify(lower(whole, backend))))
     whole = turn_products(whole, backend)
     if infers:
         whole = keep_weights(whole, backend)
     apart = {node for node in whole.nodes if backend.apart(node)}
     final = fuse(whole, apart | sums(whole) if backend.accumulates else apart)
-    given = {} if handover is None else handover.places
-    places: dict[Value, int] = {leaf: given[leaf] for leaf in final.leaves if leaf in given}
     outputs = list(final.outputs)
-    for index, old in enumerate(graph.outputs):
-        if old in given:
-            if outputs.index(outputs[index]) != index:
+    if handover is not None:
+        for index, old in enumerate(graph.outputs):
+            if old in handover.places and outputs.index(outputs[index]) != index:
                 outputs[index] = apply("Identity", outputs[index])  # it lies in two places
-            places[outputs[index]] = given[old]
     final = Graph(final.inputs, outputs, final.updates)
+    lent = set() if handover is None else handover.places.keys() | handover.tails.keys()
     outside: dict[Value, Any] = {leaf: memory_of(leaf) for leaf in final.leaves
-                                 if isinstance(leaf, State) and leaf not in places}  # fmt: skip
-    arranged, calls, layouts = arrange(final, select(final, backend), backend)
-    pairs = zip(final.outputs, arranged.outputs, strict=True)
-    places |= {new: places.pop(old) for old, new in pairs if old in places}
-    final = arranged
+                                 if isinstance(leaf, State) and leaf not in lent}  # fmt: skip
+    final, calls, layouts = arrange(final, select(final, backend), backend)
     before, calls, kept = separate(final, calls) if infers else ([], calls, [])
+    places: dict[Value, int] = {}
 
     def living(order: Sequence[Call], lying: Mapping[Value, Layout]) -> Plan:
         return lives(final, order, layouts=lying, kept=kept, places=places)
+
+    if handover is not None:
+        defers = handover.defers and not fits(calls, layouts, living, memory, taken)
+        final, calls, layouts, places = hand_over(
+            handover, graph.outputs, final, calls, layouts, bounded, backend.alignment, defers
+        )
 
     calls = schedule(calls, lambda order: living(order, layouts))
 

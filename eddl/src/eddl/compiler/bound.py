@@ -1,107 +1,78 @@
-"""A bound on the squares of gradients, where that takes less than reading them.
+"""A bound on the squares of gradients that are larger than what they are made of.
 
-The gradient of a weight that many elements share is a product, and no element of a product of two
-matrices is larger than the product of their Frobenius norms (Cauchy and Schwarz). Those of a dense
-layer hold a fraction of what their product does. Where such products are nearly all there is, the
-bound is the sum of theirs and of the other gradients' squares; elsewhere it is infinite, and costs
-nothing.
+The gradient of a weight that many elements share is a product, and none of its elements is larger
+than the product of its operands' Frobenius norms (Cauchy and Schwarz): each is the inner product of
+parts of them. So whether such a gradient is finite is known before it is made, which may be left
+to the update that reads it (`eddl.compiler.defer`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from eddl.graph import Constant, Graph, Node, Value
-from eddl.ops.table import PRIVATE, apply, copy_node
+from eddl.ops.table import PRIVATE, apply, renewed_node
 
-FEWEST = 1 << 18
-"""Elements that are read in less time than a bound's calls take."""
-SAVED = 4
-"""How many times fewer elements a bound must read than there are."""
+FEWEST = 1 << 16
+"""Elements of a gradient below which nothing is gained."""
+SAVED = 2
+"""How many times more elements than its operands a gradient must have."""
+ARRANGED = frozenset({"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze"})
+"""Operators whose results are their first inputs' elements, each once."""
+PRODUCTS = frozenset({("", "MatMul"), (PRIVATE, "Product"), (PRIVATE, "ConvWeightGrad")})
 
 
-def bound_squares(graph: Graph) -> Graph:
-    """Write out every `SquareBound`."""
+def bound_squares(graph: Graph) -> tuple[Graph, set[int]]:
+    """Write out every `SquareBound`; the graph, and which of its outputs are bounded by one."""
     marks = {
-        node: _parts(node) for node in graph.nodes
+        node: _products(node) for node in graph.nodes
         if (node.domain, node.op) == (PRIVATE, "SquareBound")
     }  # fmt: skip
+    products = {product for found in marks.values() for product in found}
     if not marks:
-        return graph
-    products = {node for parts in marks.values() for node in parts.products}
-    found: dict[Node, Value] = {}
+        return graph, set()
+    terms: dict[Node, Value] = {}
 
     def rewrite(node: Node, inputs: tuple[Value | None, ...]) -> Sequence[Value]:
         if node in products:  # just before it, while its operands are in use
             operands = [_beneath(value) for value in inputs if value is not None]
-            found[node] = apply("Squares", *operands, domain=PRIVATE, product=1)
-        parts = marks.get(node)
-        if parts is None:
-            return _anew(node, inputs) if found else copy_node(node, inputs)
-        terms = [found[product] for product in parts.products]
-        others = [inputs[i] for i in parts.others]
-        if others:
-            terms.append(apply("Squares", *others, domain=PRIVATE))
-        return [apply("Sum", *terms) if terms else Constant(np.asarray(np.inf))]
+            terms[node] = apply("Squares", *operands, domain=PRIVATE, product=1)
+        if node not in marks:
+            return renewed_node(node, inputs)
+        found = [terms[product] for product in marks[node]]
+        return [apply("Sum", *found) if found else Constant(np.asarray(0.0))]
 
-    return graph.transform(rewrite)
+    bounded = {i for i, value in enumerate(graph.outputs) if _source(value).node in products}
+    return graph.transform(rewrite), bounded
 
 
-def _anew(node: Node, inputs: Sequence[Value | None]) -> Sequence[Value]:
-    """A copy even where nothing changed: its place is behind what was made before."""
-    types = [value.type for value in node.outputs]
-    return Node(
-        node.op, inputs, types, node.attributes, domain=node.domain, label=node.label
-    ).outputs
+def _products(mark: Node) -> list[Node]:
+    """The products that made some of a mark's inputs and are worth a bound."""
+    sources = (_source(value).node for value in mark.inputs if value is not None)
+    return [node for node in dict.fromkeys(sources) if node is not None and _worth(node)]
 
 
-@dataclass
-class _Parts:
-    """The products that made some of a mark's inputs, and the places of the other inputs; nothing
-    where the bound is not worth its work."""
-
-    products: list[Node] = field(default_factory=list)
-    others: list[int] = field(default_factory=list)
-
-
-def _parts(mark: Node) -> _Parts:
-    parts, read, whole = _Parts(), 0, 0
-    for index, value in enumerate(mark.inputs):
-        assert value is not None
-        whole += value.type.count
-        product = _product(value)
-        if product is None:
-            parts.others.append(index)
-            read += value.type.count
-        elif product not in parts.products:
-            parts.products.append(product)
-            read += _operands(product)
-    return parts if whole >= FEWEST and read * SAVED <= whole else _Parts()
-
-
-def _product(value: Value) -> Node | None:
-    """The product of fewer elements than its own that a value is, perhaps arranged anew."""
+def _source(value: Value) -> Value:
+    """What a value is, perhaps arranged anew."""
     while value.node is not None and not value.node.domain and value.node.op in ARRANGED:
         source = value.node.inputs[0]
         assert source is not None
         value = source
-    node = value.node
-    if node is None or (node.domain, node.op) not in (("", "MatMul"), (PRIVATE, "Product")):
-        return None
-    wide = all(v is not None and v.dtype.kind == "f" and v.dtype.itemsize >= 4
-               for v in (value, *node.inputs))  # fmt: skip
-    return node if wide and _operands(node) * SAVED <= value.type.count else None
+    return value
 
 
-ARRANGED = frozenset({"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze"})
-"""Operators whose results are their first inputs' elements, each once."""
-
-
-def _operands(product: Node) -> int:
-    return sum(value.type.count for value in product.inputs if value is not None)
+def _worth(node: Node) -> bool:
+    """Whether a node makes a large product of small operands, all of them wide."""
+    values = [*node.inputs, node.outputs[0]]
+    if (node.domain, node.op) not in PRODUCTS or any(
+        v is None or v.dtype.kind != "f" or v.dtype.itemsize < 4 for v in values
+    ):
+        return False
+    operands = sum(value.type.count for value in node.inputs if value is not None)
+    count = node.outputs[0].type.count
+    return count >= FEWEST and operands * SAVED <= count
 
 
 def _beneath(value: Value) -> Value:

@@ -76,7 +76,7 @@ class Plan:
         """The bytes alive during each call."""
         changes = [0] * (len(self.calls) + 1)
         for buffer in self.inside():
-            changes[buffer.birth] += buffer.nbytes
+            changes[max(buffer.birth, 0)] += buffer.nbytes  # what is found is there from the start
             changes[min(buffer.death + 1, len(self.calls))] -= buffer.nbytes
         return list(itertools.accumulate(changes[:-1]))
 
@@ -100,9 +100,9 @@ def plan_memory(
     """Plan the memory of `calls`.
 
     `layouts` gives those of values that are not plain; `kept` values are computed before the calls
-    and lie outside the slabs. `places` maps outputs, which stay for another program, and leaves,
-    which another one left, to their offsets in the first slab; an output that cannot be made there
-    is copied at the end.
+    and lie outside the slabs. `places` maps outputs, which stay for another program, and what
+    another one left to their offsets in the first slab; an output that cannot be made there is
+    copied at the end.
     """
     plan = lives(graph, calls, layouts=layouts, kept=kept, places=places)
     _place(plan, alignment, max_slab)
@@ -131,9 +131,10 @@ def _assign(plan: Plan, graph: Graph, kept: Sequence[Value], places: Mapping[Val
     buffers = plan.buffers
     ends = (*graph.outputs, *graph.updates.values())
     used = {value for call in plan.calls for value in call.inputs} | {*ends}
-    for leaf in (*graph.leaves, *kept):
+    lent = places.keys() - {*graph.outputs}
+    for leaf in dict.fromkeys((*graph.leaves, *kept, *lent)):
         nbytes = plan.layout(leaf).size(leaf.type)
-        if leaf in places:
+        if leaf in lent:
             buffers[leaf] = Buffer(nbytes, -1, -1, offset=places[leaf], fixed=True)
             plan.found[leaf] = buffers[leaf]
         else:
@@ -159,10 +160,9 @@ def _assign(plan: Plan, graph: Graph, kept: Sequence[Value], places: Mapping[Val
     for value in graph.outputs:
         if value not in places or value in plan.left:
             continue
-        buffer = buffers[value]
-        alike = buffer.nbytes == value.type.nbytes and plan.layout(value) == PLAIN
-        if buffer.outside is not None or buffer.fixed or not alike:
-            buffer = Buffer(value.type.nbytes, last, FOREVER)
+        buffer, nbytes = buffers[value], plan.layout(value).size(value.type)
+        if buffer.outside is not None or buffer.fixed or buffer.nbytes != nbytes:
+            buffer = Buffer(nbytes, last, FOREVER)
         buffer.offset, buffer.fixed = places[value], True
         plan.left[value] = buffer
 

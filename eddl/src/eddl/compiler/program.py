@@ -17,10 +17,11 @@ import numpy as np
 
 from eddl.compiler.fallback import Fallback, Shares, evaluated, shares
 from eddl.compiler.forks import forks
+from eddl.compiler.handover import Handover
 from eddl.compiler.plan import FOREVER, Plan
 from eddl.compiler.prepare import last_written, written
 from eddl.compiler.protocol import Backend, Call, Thunk
-from eddl.compiler.slabs import Handover, Slabs
+from eddl.compiler.slabs import Slabs
 from eddl.errors import ShapeError, StateError
 from eddl.graph import Constant, Graph, State, Type, Value
 
@@ -67,7 +68,7 @@ class Program:
         for leaf in graph.leaves:
             if isinstance(leaf, Constant):
                 self._arrays[leaf] = backend.from_host(leaf.data)
-            elif isinstance(leaf, State) and leaf not in self._arrays and leaf not in plan.found:
+            elif isinstance(leaf, State) and leaf not in self._arrays and not _inside(plan, leaf):
                 raise StateError(f"the state {leaf.name} has no memory: place it first")
         self._before = before
         self._inlined = inlined
@@ -264,7 +265,7 @@ class Program:
         for value, place in self.plan.left.items():
             memory = self._slabs.memory[place.slab]
             if self.plan.buffers[value] is not place:
-                goal = self.backend.view(memory, place.offset, value.type)
+                goal = self.backend.view(memory, place.offset, value.type, self.plan.layout(value))
                 moves.append((self._array(value, given), goal))
             rest = -place.nbytes % self.backend.alignment
             if rest:
@@ -305,6 +306,11 @@ class Evaluation:
         """The graph's outputs: arrays, or lists for sequences."""
         found = self.backend.evaluate_graph(self.graph, inputs)
         return [np.array(x) if isinstance(x, np.ndarray) else x for x in found]
+
+
+def _inside(plan: Plan, leaf: Value) -> bool:
+    """Whether a leaf lies in the slabs: left there, or made of what was."""
+    return plan.buffers[leaf].outside is None
 
 
 def _nothing() -> None:

@@ -47,13 +47,15 @@ TRIALS = 48
 """Splits that are tried to be left out again at the end."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Bytes that a program and what it leans on may take; `beside` is what the values of another
-    program need, which takes turns with it in the same memory."""
-
-    total: int
-    beside: int = 0
+def too_little(total: int, taken: int, least: int) -> MemoryLimitError:
+    """What to say of a budget of `total` bytes, beside the `taken` bytes of what outlives a step,
+    where its values take at least so many."""
+    return MemoryLimitError(
+        f"received memory={total:,} bytes, and a step for these shapes takes at least "
+        f"{taken + least:,}: {taken:,} for parameters, gradients and "
+        f"optimizer and {least:,} for values; allow so many, or make the batch or the "
+        "image smaller"
+    )
 
 
 def recompute(
@@ -61,38 +63,41 @@ def recompute(
     layouts: Mapping[Value, Layout],
     lives: Lives,
     planned: Lives,
-    memory: str | Budget,
+    memory: str | int,
     taken: int = 0,
 ) -> Plan:
     """The plan of the calls and of those made again. `lives` gives a plan without places and
     `planned` one with them; `memory` is "fast" (made again is what costs next to nothing), "low"
-    (the least memory that little time buys) or a budget, which is met in as little time as can be;
-    `taken` are the bytes of what outlives the program.
+    (the least memory that little time buys) or the bytes of a budget, which is met in as little
+    time as can be; `taken` are those of what outlives the program.
     """
-    if memory == "fast" and taken + lives(calls, layouts).peak <= SMALL:
+    if fits(calls, layouts, lives, memory, taken):
         return planned(calls, layouts)
     search = _Search(calls, layouts, lives, taken if memory == "fast" else None)
-    if not isinstance(memory, Budget):
+    if isinstance(memory, str):
         search.descend(0, SHARES[memory] * search.work)
         return search.plan(0, planned, trials=0 if memory == "fast" else TRIALS)
-    free = memory.total - taken
-    target = free if memory.beside <= free else 0
+    free = target = memory - taken
     while True:
         search.descend(target, math.inf)
         plan = search.plan(target, planned)
-        least = max(plan.transient, memory.beside)
-        if least <= free:
+        if plan.transient <= free:
             return plan
         if plan.peak > target:
-            break
+            raise too_little(memory, taken, plan.transient)
         between = plan.transient - free  # what lies between buffers and belongs to none
         target = min(target, plan.peak) - max(between, target // 64)
-    raise MemoryLimitError(
-        f"received memory={memory.total:,} bytes, and a step for these shapes takes at least "
-        f"{taken + least:,}: {taken:,} for parameters, gradients and "
-        f"optimizer and {least:,} for values; allow so many, or make the batch or the "
-        "image smaller"
-    )
+
+
+def fits(
+    calls: Sequence[Call],
+    layouts: Mapping[Value, Layout],
+    lives: Lives,
+    memory: str | int,
+    taken: int,
+) -> bool:
+    """Whether so little is needed that no time is given for less."""
+    return memory == "fast" and taken + lives(calls, layouts).peak <= SMALL
 
 
 def work(call: Call) -> float:

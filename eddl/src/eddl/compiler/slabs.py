@@ -1,9 +1,9 @@
 """Memory that programs take turns in, and what one leaves there for another.
 
 The transient values of all programs of a model lie in the same slabs, one program's at a time. A
-program may leave values at the start of the first slab, each at a place of its own, for another to
-read: gradients for the update. They take no memory before they are made nor after they are read. If
-a third program runs in between, they are put aside until they are asked for.
+program may leave values at the start of the first slab for another to read
+(`eddl.compiler.handover`). If a third one runs in between, they are put aside until they are asked
+for.
 """
 
 from __future__ import annotations
@@ -12,24 +12,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from eddl.compiler.handover import Handover
 from eddl.compiler.protocol import Backend
 from eddl.errors import StateError
-from eddl.graph import Type, Value
-
-
-class Handover:
-    """Values that one program leaves for another within the first `nbytes` bytes of the slabs.
-
-    `places` gives the offset of each: outputs of the program that makes them, which do not return
-    them, and leaves of the one that reads them, which are states without memory of their own.
-    """
-
-    def __init__(self, places: dict[Value, int], nbytes: int) -> None:
-        self.places = places
-        self.nbytes = nbytes
-        self.aside: Any = None
-        self.waits = False
-        """Whether they were left and not yet read."""
+from eddl.graph import Type
 
 
 class Slabs:

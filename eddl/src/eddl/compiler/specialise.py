@@ -14,7 +14,7 @@ import numpy as np
 from eddl.compiler.unroll import expanded
 from eddl.errors import DynamicError
 from eddl.graph import Constant, Graph, Input, Node, Type, Value, rebuild
-from eddl.ops.table import PRIVATE, copy_node, entry
+from eddl.ops.table import PRIVATE, entry, renewed_node
 
 Evaluate = Callable[[Node, Sequence[Any]], Sequence[Any]]
 
@@ -34,7 +34,7 @@ def specialise(
         ordinary = expanded(node, inputs, rewrite)
         if ordinary is not None:
             return ordinary
-        outputs = copy_node(node, inputs)
+        outputs = renewed_node(node, inputs)
         if node.op == "Shape" and node.domain == "":
             start, end = node.attributes["start"], node.attributes["end"]
             assert inputs[0] is not None

@@ -1,7 +1,7 @@
-"""How large the elements of values can be at most, found with less work than reading them.
+"""How large the elements of values can be at most, found with less work than making them.
 
-A pass of the compiler (`eddl.compiler.bound`) writes `SquareBound` in `Squares`; where a bound is
-small, `SumUnless` need not add. All are of the private domain, with bodies in ordinary operators.
+A pass of the compiler (`eddl.compiler.bound`) writes `SquareBound` in `Squares`. Both are of the
+private domain, with bodies in ordinary operators.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from eddl.graph import Constant, Node, Type, Value
 from eddl.ops.table import PRIVATE, Call, Operator, apply, register
 
 LIMIT = 2.0**100
-"""Squares up to here are those of elements up to 2^50, whose sum is finite in float32 however many
-there are."""
+"""Squares up to here are those of elements up to 2^50: they, and what kernels add up and transform
+on the way to them, are finite in float32."""
 
 
 def _scalar(call: Call) -> list[Type]:
@@ -26,20 +26,14 @@ def _scalar(call: Call) -> list[Type]:
     return [Type("float64", ())]
 
 
-def _unknown_bound(node: Node) -> Sequence[Value]:
-    return [Constant(np.asarray(np.inf))]
+def _nothing_bounded(node: Node) -> Sequence[Value]:
+    return [Constant(np.asarray(0.0))]
 
 
 def _squares_body(node: Node) -> Sequence[Value]:
     join = operator.mul if node.attributes["product"] else operator.add
     sums = [_wide(apply("ReduceSumSquare", x, keepdims=0)) for x in node.inputs]
     return [functools.reduce(join, sums)]
-
-
-def _sum_unless_body(node: Node) -> Sequence[Value]:
-    x, bound = node.inputs
-    total = _wide(apply("ReduceSum", x, keepdims=0))
-    return [apply("Where", apply("LessOrEqual", bound, LIMIT), 0.0, total)]
 
 
 def _wide(value: Value) -> Value:
@@ -52,11 +46,12 @@ register(
         domain=PRIVATE,
         inputs=("X*",),
         infer=_scalar,
-        body=_unknown_bound,
+        body=_nothing_bounded,
         float32=True,
     )
 )
-"""A float64 that no element's square exceeds: infinity where finding one is not worth the work."""
+"""A float64 that no square of an element exceeds, of those inputs that `eddl.compiler.bound` finds
+one for."""
 register(
     Operator(
         name="Squares",
@@ -69,14 +64,3 @@ register(
     )
 )
 """The sum over all inputs of the squares of their elements, or the product of these sums."""
-register(
-    Operator(
-        name="SumUnless",
-        domain=PRIVATE,
-        inputs=("X", "bound"),
-        infer=_scalar,
-        body=_sum_unless_body,
-        float32=True,
-    )
-)
-"""The sum of all elements; 0 where a bound on their squares says that it is finite."""

@@ -264,6 +264,18 @@ def copy_node(node: Node, inputs: Sequence[Value | None]) -> Sequence[Value]:
     ).outputs
 
 
+def renewed_node(node: Node, inputs: Sequence[Value | None]) -> Sequence[Value]:
+    """The same, but a new node even where nothing changed: its place is behind what a pass made
+    before, as it was."""
+    outputs = copy_node(node, inputs)
+    if outputs is not node.outputs:
+        return outputs
+    types = [value.type for value in outputs]
+    return Node(
+        node.op, inputs, types, node.attributes, domain=node.domain, label=node.label
+    ).outputs
+
+
 def _same_to_rules(new: Value | None, old: Value | None) -> bool:
     """Whether a type rule cannot tell two inputs apart: it sees types, and constants' content."""
     if new is old:

@@ -70,7 +70,7 @@ def memory_report(model: Model, shapes: Sequence[Sequence[int]], target: Any) ->
     step = model.built().find(samples, training=True).step
     dtypes = [value.dtype for value in step.inputs[len(types) :]]
     kinds = [Type(dtype, a.shape) for dtype, a in zip(dtypes, samples, strict=True)]
-    plans = [program.plan for program in (step.program(*types, *kinds), step.update_program)
+    plans = [program.plan for program in step.programs(*types, *kinds).values()
              if isinstance(program, Program)]  # what trains is always compiled  # fmt: skip
     slabs = itertools.zip_longest(*(plan.slabs for plan in plans), fillvalue=0)
     states = sum(state.type.nbytes for state in {*model.states, *step.states})

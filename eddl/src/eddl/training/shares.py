@@ -83,7 +83,7 @@ def _training(
         samples = [np.broadcast_to(np.zeros((), t.dtype), t.sizes) for t in targets]
         try:
             step = setup.find(samples, training=True).step
-            return {"training": step.program(*inputs, *targets), "update": step.update_program}
+            return step.programs(*inputs, *targets)
         except (AttributeValueError, ShapeError, TypeMismatchError):
             continue
     return {}

@@ -8,10 +8,11 @@ targets, say.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,27 @@ class Unit:
         segment = parameter.storage
         found: Array = memory[segment.start - self.run.start : segment.stop - self.run.start]
         return found.reshape(segment.shape)
+
+    def cut(self, apart: Container[State]) -> list[Unit]:
+        """The unit in parts, over the same memory: those parameters alone, each in its own shape,
+        and what lies between them."""
+        if not any(parameter in apart for parameter in self.run.members):
+            return [self]
+        parts = itertools.groupby(self.run.members, lambda p: p if p in apart else None)
+        return [self._part(list(part)) for _, part in parts]
+
+    def _part(self, members: list[State]) -> Unit:
+        segments = [parameter.storage for parameter in members]
+        start, stop = segments[0].start, segments[-1].stop
+        shape = segments[0].shape if len(members) == 1 else (stop - start,)
+        first, last = start - self.run.start, stop - self.run.start
+        return replace(
+            self,
+            run=Run(self.run.arena, start, stop, tuple(members)),
+            shape=shape,
+            offset=self.offset + first * self.run.arena.dtype.itemsize,
+            slots={name: array[first:last] for name, array in self.slots.items()},
+        )
 
 
 @dataclass

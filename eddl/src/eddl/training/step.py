@@ -3,14 +3,17 @@
 It has a *gradients* part, which computes outputs and leaves every gradient at its place in the
 slabs (or adds it to memory of its own, over several micro-batches), and an *update* part, which
 clips, runs the optimizers and commits new states (running statistics, counts of metrics), all or
-none: where the loss or a gradient is not finite everything stays as it was.
+none: where the loss or a gradient is not finite everything stays as it was. A gradient that is much
+larger than what it is made of is left to the update, which makes it when it needs it
+(`eddl.compiler.defer`), unless all are wanted at once: gathered, clipped by their norm, or asked
+for.
 """
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,23 +21,24 @@ import numpy as np
 from eddl import devices
 from eddl.compiler import (
     Backend,
-    Budget,
     Evaluation,
     Handover,
     Program,
     Slabs,
     compile_graph,
     copied,
+    too_little,
     training_form,
 )
 from eddl.errors import AttributeValueError, DeviceError, GradientError, ShapeError, StateError
-from eddl.graph import Constant, Graph, State, Type, Value
+from eddl.graph import Graph, State, Type, Value
 from eddl.losses import target_check
+from eddl.ops.bounds import LIMIT
 from eddl.ops.differentiation import gradients
 from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.optimizers import Optimizer, rate_at
-from eddl.tensors import as_host_array
 from eddl.training.budget import read_memory
+from eddl.training.fitting import Signature, fitting, signature_of
 from eddl.training.interrupt import between_steps
 from eddl.training.shares import refuse_fallbacks
 from eddl.training.state import Averages, Group, LossScale, Rules, TrainingState, begin_training
@@ -43,14 +47,22 @@ from eddl.training.updates import update_graph
 
 Array = np.ndarray[Any, Any]
 PRECISIONS = ("float32", "bfloat16", "float16")
-Signature = tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]
-"""The element type and the sizes of each array."""
-
 KEEP = 8
 """Programs kept for different input shapes, least recently used first out."""
 
 MICRO = 1 << 32
 """A step's number and the micro-batch's make one counter for random numbers: low and high word."""
+
+
+@dataclass
+class Parts:
+    """A compiled step: the gradients part, what it leaves, and the update part, if there is one."""
+
+    gradients: Program | Evaluation
+    handover: Handover
+    update: Program | None = None
+    exact: Program | None = None
+    """The update that reads all gradients, where a bound cannot say that they are finite."""
 
 
 class Step:
@@ -129,8 +141,10 @@ class Step:
         self._slabs = slabs or Slabs(self._backend)
         self._poison = poison
         self._max_bytes = max_bytes
-        self._programs: dict[Signature, Program | Evaluation] = {}
-        self._update_program: Program | Evaluation | None = None
+        self._parts: dict[tuple[Signature, bool], Parts] = {}
+        """By the types of arrays, and whether every gradient is made."""
+        self._last: Parts | None = None
+        """What ran last."""
         self._accumulate = accumulate
         self._precision = check_precision(precision, self._backend)
         self._memory = read_memory(memory)
@@ -151,7 +165,8 @@ class Step:
         moved_by = updates or {}
         leaves = Graph(inputs, [*outputs, *self._owners, *moved_by, *moved_by.values()]).leaves
         self.states = [leaf for leaf in leaves if isinstance(leaf, State)]
-        self._bounds = [np.full((), np.inf) for _ in self.state.groups]
+        self._bounds = [np.zeros(()) for _ in self.state.groups]
+        self._defers = bool(self._owners) and not accumulate and self.state.clip_norm is None
         graph = self._gradients_graph(inputs, outputs, [loss for loss, _, _ in minimize])
         inner = set(graph.updates)
         graph = Graph(graph.inputs, graph.outputs, graph.updates | dict(moved_by))
@@ -172,9 +187,8 @@ class Step:
         }  # fmt: skip
         self._graph = graph.transform(copy_node, places)
         flows = self._graph.outputs[self._count :]
-        offsets = (g.offset(p) for g in self.state.groups for p in g.parameters)
-        self._handover = Handover(dict(zip(flows, offsets, strict=not accumulate)),
-                                  self.state.gradient_bytes)  # fmt: skip
+        self._flows = dict(zip(flows, self._owners, strict=not accumulate))
+        self._hands = bool(self._flows)
 
     def __call__(self, *arrays: Any) -> list[Array]:
         """Compute the outputs, then update parameters and states; returns arrays of their own."""
@@ -205,7 +219,8 @@ class Step:
         """The update part, for all gradients since the last one; whether the step was finite.
         Ctrl-C takes effect when it is done."""
         state = self.state
-        lost = bool(self._handover.places) and not self._handover.waits
+        last = self._last
+        lost = self._hands and (last is None or not last.handover.waits)
         if not state.micro or lost:
             raise StateError("update: received no gradients, expected a call of add before")
         state.micro[...] = 0
@@ -216,7 +231,7 @@ class Step:
             return True
         rates = [rate_at(g.optimizer, int(g.count), state.history) for g in state.groups]
         before = float(state.scale.scale) if state.scale is not None else 1.0
-        program = self.update_program
+        program = self._update_after(last)
         with between_steps():
             (fine,) = program.run([np.asarray(rate) for rate in rates])
         if not fine:
@@ -227,15 +242,15 @@ class Step:
     def discard(self) -> None:
         """Forget the gradients and new states gathered since the last update."""
         self.state.micro[...] = 0
-        if self._handover.places:
-            self._slabs.forget(self._handover)
+        if self._hands and self._last is not None:
+            self._slabs.forget(self._last.handover)
 
     def compute(self, *arrays: Any) -> list[Array]:
         """The outputs alone; nothing is changed."""
-        if self.state.micro or self._handover.places:
+        if self.state.micro or self._hands:
             self.discard()
         results = self._run(arrays)
-        if self._handover.places:
+        if self._hands:
             self.discard()
         return results
 
@@ -244,7 +259,7 @@ class Step:
         self.discard()
         found: list[Array] = []
         with self._slabs.lock:
-            results = self._run(arrays)
+            results = self._run(arrays, made=self._defers)
             for group in self.state.groups:
                 weight = (float(group.weight) or 1.0) if self._accumulate else 1.0
                 weight *= float(self.state.scale.scale) if self.state.scale is not None else 1.0
@@ -259,25 +274,25 @@ class Step:
         """What each optimizer remembers."""
         return self.state.groups
 
+    def programs(self, *types: Type) -> dict[str, Program | Evaluation]:
+        """The compiled parts for inputs of static types, by name: "training" is what computes
+        outputs and gradients, "update" what follows where parameters learn."""
+        parts = self._parts_of(types)
+        found: dict[str, Program | Evaluation] = {"training": parts.gradients}
+        return found if parts.update is None else found | {"update": parts.update}
+
     def program(self, *types: Type) -> Program | Evaluation:
-        """The compiled gradients part for inputs of static types."""
-        key = tuple((type.dtype, type.sizes) for type in types)
-        found = self._programs.pop(key, None)
-        if found is None:
-            found = self._compile(types)
-            while len(self._programs) >= KEEP:
-                self._programs.pop(next(iter(self._programs)))
-        self._programs[key] = found
-        return found
+        """The compiled gradients part, or all of a step that does not train."""
+        return self.programs(*types)["training"]
 
     @property
     def kernels(self) -> dict[str, dict[str, int]]:
         """The kernels of each compiled program, by the types of its inputs."""
-        programs = {
-            ", ".join(repr(Type(*pair)) for pair in signature): program
-            for signature, program in self._programs.items()
-        }
-        programs |= {"update": self._update_program} if self._update_program is not None else {}
+        programs: dict[str, Program | Evaluation | None] = {}
+        for (signature, made), parts in self._parts.items():
+            name = ", ".join(repr(Type(*pair)) for pair in signature)
+            name += ", every gradient made" if made and self._defers else ""
+            programs |= {name: parts.gradients, f"update after {name}": parts.update}
         return {name: p.kernels for name, p in programs.items() if isinstance(p, Program)}
 
     @property
@@ -286,17 +301,22 @@ class Step:
         return self._graph.inputs
 
     @property
-    def update_program(self) -> Program | Evaluation:
-        """The compiled update part of a step that minimizes."""
-        if self._update_program is None:
-            self._update_program = self._compile_update()
-        return self._update_program
-
-    @property
     def resident(self) -> int:
         """Bytes that outlive a step: slots, averages, waiting states and gathered gradients
         (parameters apart)."""
         return self.state.nbytes + sum(memory.nbytes for _, memory in self._waiting)
+
+    def _parts_of(self, types: Sequence[Type], *, made: bool = False) -> Parts:
+        """The compiled parts for static types; with `made`, the gradients part leaves no gradient
+        to be made. Those least recently used are given up."""
+        key = tuple([(type.dtype, type.sizes) for type in types]), made
+        found = self._parts.pop(key, None)
+        if found is None:
+            found = self._compile(types, defers=self._defers and not made)
+            while len(self._parts) >= KEEP:
+                self._parts.pop(next(iter(self._parts)))
+        self._parts[key] = found
+        return found
 
     def _gradients_graph(
         self, inputs: Sequence[Value], outputs: Sequence[Value], losses: Sequence[Value]
@@ -322,6 +342,7 @@ class Step:
                 updates |= {h: h + g for h, g in zip(held, flows, strict=True)}
             else:
                 wanted += (apply("Identity", flow) for flow in flows)  # no two the same value
+            if self._defers:
                 bound = flat_state(self._bounds[index], "bound")
                 updates[bound] = apply("SquareBound", *flows, domain=PRIVATE)
         return Graph(inputs, [*outputs, *wanted], updates)
@@ -345,48 +366,38 @@ class Step:
             return count
         return count + flat_state(self.state.micro, "micro-batch") * MICRO
 
-    def _run(self, arrays: Sequence[Any]) -> list[Array]:
-        data, known = arrays, _signature(arrays)
-        if known not in self._programs:  # else arrays of these types have been looked at
-            data = self._fitting(arrays)
+    def _run(self, arrays: Sequence[Any], *, made: bool = False) -> list[Array]:
+        data, signature, found = arrays, signature_of(arrays), None
+        if signature is not None:
+            found = self._parts.pop((signature, made), None)
+        if found is not None and signature is not None:  # arrays of these types were looked at
+            self._parts[signature, made] = found
+        else:
+            data = fitting(arrays, self._graph.inputs)
         for index, check in self._checks:
             check(data[index])
         if self._max_bytes is None:
-            return self._launch(known, data)
+            return self._launch(found, data, made)
         with self._backend.within(self._max_bytes):
-            return self._launch(known, data)
+            return self._launch(found, data, made)
 
-    def _launch(self, known: Signature | None, data: Sequence[Array]) -> list[Array]:
-        """Run the program that is known by a signature, or the one for what has none."""
-        found = None if known is None else self._programs.pop(known, None)
-        if known is None or found is None:
-            program = self.program(*(Type(array.dtype, array.shape) for array in data))
-        else:
-            program = self._programs[known] = found
-        if self._handover.places or self._waiting or self._accumulate:
-            return self._gather(program, data)
-        return program.run(data)
+    def _launch(self, found: Parts | None, data: Sequence[Array], made: bool) -> list[Array]:
+        """Run the program that is known, or the one for these arrays."""
+        if found is None:
+            found = self._parts_of([Type(a.dtype, a.shape) for a in data], made=made)
+        self._last = found
+        if self._hands or self._waiting or self._accumulate:
+            return self._gather(found, data)
+        return found.gradients.run(data)
 
-    def _gather(self, program: Program | Evaluation, data: Sequence[Array]) -> list[Array]:
+    def _gather(self, parts: Parts, data: Sequence[Array]) -> list[Array]:
         """Run a program that leaves gradients or new states."""
         if not self.state.micro:
             self._begin()
         with self._slabs.lock:
-            if self._handover.places and isinstance(self.update_program, Program):
-                self._slabs.reserve(self.update_program.plan.slabs)
-            return program.run(data)
-
-    def _fitting(self, arrays: Sequence[Any]) -> list[Array]:
-        """The caller's tensors as arrays that fit the inputs."""
-        inputs = self._graph.inputs
-        if len(arrays) != len(inputs):
-            raise AttributeValueError(
-                f"received {len(arrays)} arrays, expected {len(inputs)}: "
-                f"{[value.name for value in inputs]}"
-            )
-        data = [fit(array, value) for array, value in zip(arrays, inputs, strict=True)]
-        _check_batch(inputs, data)
-        return data
+            if self._hands and parts.update is not None:
+                self._slabs.reserve(parts.update.plan.slabs)
+            return parts.gradients.run(data)
 
     def _begin(self) -> None:
         """Before the first micro-batch: sums are 0, and new states begin as the old ones."""
@@ -399,50 +410,75 @@ class Step:
                     memory = self.state.gathered_at(unit.offset, Type("uint8", (unit.nbytes,)))
                     memory[...] = 0
 
-    def _compile(self, types: Sequence[Type]) -> Program | Evaluation:
+    def _compile(self, types: Sequence[Type], *, defers: bool) -> Parts:
+        groups = self.state.groups
+        offsets = {p: g.offset(p) for g in groups for p in g.parameters} if self._hands else {}
+        places = {flow: offsets[parameter] for flow, parameter in self._flows.items()}
+        handover = Handover(places, self.state.gradient_bytes, defers=defers)
+        taken = self._taken(types)
         program = compile_graph(
             self._graph,
             dict(zip(self._graph.inputs, types, strict=True)),
             self._backend,
             self._slabs,
             memory_of=self._memory_of,
-            handover=self._handover,
+            handover=handover,
             precision=self._precision,
-            memory=self._allowed(),
-            taken=self._taken(types),
+            memory=self._memory,
+            taken=taken,
             poison=self._poison,
         )
         if not self._fallback:
             refuse_fallbacks(program, self._graph, self._device)
-        return program
+        parts = Parts(program, handover)
+        if groups and defers == self._defers:
+            parts.update = self._compile_update(handover)
+            least = parts.update.plan.transient
+            if isinstance(self._memory, int) and taken + least > self._memory:
+                raise too_little(self._memory, taken, least)
+        return parts
 
-    def _compile_update(self) -> Program | Evaluation:
-        bounds = None if self._accumulate else self._bounds
-        graph, gradients = update_graph(self.state, self._waiting, bounds)
-        self._handover.places.update(gradients)
-        return compile_graph(
+    def _compile_update(self, handover: Handover, *, exact: bool = False) -> Program:
+        """The update that follows a program with this handover."""
+        if self._accumulate and self._last is not None:
+            assert self._last.update is not None
+            return self._last.update  # what is gathered is the same for all
+        apart = {self._flows[flow]: flow for flow in handover.tails if flow in self._flows}
+        bounded = {self._flows[flow] for flow in handover.bounded} if not exact else set()
+        graph, places, made = update_graph(
+            self.state, self._waiting, gathered=self._accumulate, apart=apart, bounded=bounded,
+            bounds=self._bounds if bounded else (),
+        )  # fmt: skip
+        handover.lend(places, {leaf: apart[parameter] for leaf, parameter in made.items()})
+        program = compile_graph(
             graph,
             {rate: rate.type for rate in graph.inputs},
             self._backend,
             self._slabs,
             memory_of=self._memory_of,
-            handover=self._handover,
+            handover=handover,
             poison=self._poison,
         )
+        assert isinstance(program, Program)
+        return program
 
-    def _allowed(self) -> str | Budget:
-        if isinstance(self._memory, str):
-            return self._memory
-        update = self.update_program if self.state.groups else None
-        beside = update.plan.transient if isinstance(update, Program) else 0
-        return Budget(self._memory, beside)
+    def _update_after(self, parts: Parts | None) -> Program:
+        """The update part that tells for sure whether gradients are finite."""
+        if parts is None or parts.update is None:
+            return self._compile_update(Handover({}, 0))
+        small = all(bound <= LIMIT for bound in self._bounds)
+        lost = not all(np.isfinite(group.total) for group in self.state.groups)
+        if small or lost or not parts.handover.bounded:
+            return parts.update
+        if parts.exact is None:
+            parts.exact = self._compile_update(parts.handover, exact=True)
+        return parts.exact
 
     def _taken(self, types: Sequence[Type]) -> int:
         """The bytes of all that outlives a step for inputs of these types."""
-        update = self.update_program if self.state.groups else None
-        kept = update.plan.kept if isinstance(update, Program) else 0
         states = sum(state.type.nbytes for state in self.states)
-        return states + self.resident + copied(types) + kept
+        rates = [np.dtype(np.float64).itemsize for _ in self.state.groups]
+        return states + self.resident + copied(types) + sum(rates)
 
     def _memory_of(self, state: State) -> Any:
         return self._backend.from_host(state.storage.view())
@@ -470,14 +506,6 @@ class Step:
                 RuntimeWarning,
                 stacklevel=3,
             )
-
-
-def _signature(arrays: Sequence[Any]) -> Signature | None:
-    """What a program is found by; nothing where not all are arrays of NumPy."""
-    for array in arrays:
-        if not isinstance(array, np.ndarray):
-            return None
-    return tuple([(array.dtype, array.shape) for array in arrays])
 
 
 def check_precision(precision: str, backend: Backend) -> str:
@@ -514,46 +542,3 @@ def _parts(loss: Value, inputs: Sequence[Value]) -> tuple[Value, Value]:
     size = apply("Gather", apply("Shape", batch), integers([0]))
     samples = apply("Reshape", apply("Cast", size, to=loss.dtype), integers([]))
     return loss * samples, samples
-
-
-def fit(array: Any, value: Value) -> Array:
-    """The caller's tensor as a host array of an input's type; copied only if its type differs."""
-    host = as_host_array(array, what=f"input {value.name}")
-    if len(host.shape) != value.rank or any(
-        isinstance(size, int) and size != got
-        for size, got in zip(value.shape, host.shape, strict=True)
-    ):
-        raise ShapeError(
-            f"input {value.name}: received the shape {host.shape}, expected {value.type} with the "
-            "batch axis first"
-        )
-    if 0 in host.shape:
-        raise ShapeError(
-            f"input {value.name}: received the shape {host.shape}, which holds nothing; expected "
-            "at least one sample"
-        )
-    if host.dtype == value.dtype:
-        return host
-    if value.dtype.kind == "f" or np.can_cast(host.dtype, value.dtype, "same_kind"):
-        return host.astype(value.dtype)
-    raise ShapeError(
-        f"input {value.name}: received elements of type {host.dtype}, expected {value.dtype}"
-    )
-
-
-def _check_batch(inputs: Sequence[Value], data: Sequence[Array]) -> None:
-    """Named sizes must agree over the inputs."""
-    seen: dict[str, tuple[int, Any]] = {}
-    pairs = itertools.chain.from_iterable(
-        ((value, size, got) for size, got in zip(value.shape, array.shape, strict=True))
-        for value, array in zip(inputs, data, strict=True)
-        if not isinstance(value, Constant)
-    )
-    for value, size, got in pairs:
-        if isinstance(size, str):
-            first = seen.setdefault(size, (got, value.name))
-            if first[0] != got:
-                raise ShapeError(
-                    f"received {got} for the size {size!r} of input {value.name} and {first[0]} "
-                    f"for that of input {first[1]}; expected equal numbers"
-                )

@@ -25,6 +25,9 @@ ALIGNMENT = 64
 LARGE = 1 << 24
 """Bytes of states from which on it is worth asking what their first contents left behind."""
 
+SMALL = 1 << 14
+"""Elements of states that lie together, behind the larger ones."""
+
 
 class Arena:
     """One flat array with a table of segments."""
@@ -73,6 +76,7 @@ def place(states: Iterable[State], names: dict[State, str], seed: int) -> None:
         if state.storage is None:
             groups.setdefault((state.dtype.str, state.trainable), []).append(state)
     for members in groups.values():
+        members.sort(key=lambda state: state.type.count < SMALL)  # one vector to an optimizer
         dtype = members[0].dtype
         unit = max(ALIGNMENT // dtype.itemsize, 1)
         bounds = [0]

@@ -1,7 +1,7 @@
 """The update part of a step as one graph: from gradients to new parameters, all or none.
 
-What is not finite is found first: by a bound on the gradients' squares, where their program could
-find a small one, else by reading them. Then every new state, of parameters, slots, running
+What is not finite is found first: by a bound on the squares of gradients, where their program found
+one, else by reading them. Then every new state, of parameters, slots, running
 statistics, counts and averages, is selected: the new one where all was finite, else the old one. A
 slot's new value is selected where it is computed, so that the optimizer's chain stays fused.
 """
@@ -9,16 +9,18 @@ slot's new value is selected where it is computed, so that the optimizer's chain
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from eddl.graph import Graph, Input, Node, State, Type, Value
+from eddl.ops.bounds import LIMIT
 from eddl.ops.differentiation import gradients
-from eddl.ops.table import PRIVATE, apply, copy_node, integers
+from eddl.ops.table import apply, copy_node, integers
 from eddl.training.state import PATIENCE, Averages, Group, TrainingState, Unit
 from eddl.training.store import Run, flat_state, lent_state
 
@@ -28,36 +30,35 @@ Waiting = Sequence[tuple[Run, Array]]
 
 
 def update_graph(
-    state: TrainingState, waiting: Waiting, bounds: Sequence[Array] | None
-) -> tuple[Graph, dict[Value, int]]:
-    """Inputs: the learning rate of each group (float64). Output: whether all was finite. Gradients
-    come with `bounds` on their squares, an array a group, and are leaves without memory of their
-    own, returned with their offsets among the bytes of all; without bounds they are those
-    accumulated."""
-    accumulated = bounds is None
-    known = (
-        [None] * len(state.groups)
-        if bounds is None
-        else [flat_state(bound, "bound") for bound in bounds]
-    )
+    state: TrainingState,
+    waiting: Waiting,
+    *,
+    gathered: bool,
+    apart: Container[State] = (),
+    bounded: Container[State] = (),
+    bounds: Sequence[Array] = (),
+) -> tuple[Graph, dict[Value, int], dict[Value, State]]:
+    """Inputs: the learning rate of each group (float64). Output: whether all was finite.
+
+    Gradients are those `gathered` over micro-batches, or leaves without memory of their own,
+    returned with their offsets among the bytes of all; those of the parameters `apart` are returned
+    with these. Gradients of `bounded` parameters are finite where `bounds` on the squares of their
+    elements, an array a group, are small; all others are read.
+    """
     rates = [Input(Type("float64", ()), name=f"rate {i}") for i in range(len(state.groups))]
     counts = [flat_state(group.count, "step") for group in state.groups]
     scale = None if state.scale is None else flat_state(state.scale.scale, "scale")
-    flows = [_flows(group, state, scale, accumulated=accumulated) for group in state.groups]
+    flows = [_flows(group, state, scale, gathered, apart) for group in state.groups]
     totals = [flat_state(group.total, "total") for group in state.groups]
     fresh = [_Fresh(run, flat_state(run.part(run.arena.array), "state"), flat_state(new, "new"))
              for run, new in waiting]  # fmt: skip
-    fine = _finite(
-        [
-            *totals,
-            *(
-                _whole(flow.raw, bound)
-                for part, bound in zip(flows, known, strict=True)
-                for flow in part
-            ),
-            *(_whole(one.new) for one in fresh if one.new.dtype.kind == "f"),
-        ]
-    )
+    every = [flow for part in flows for flow in part]
+    stretches = {leaf: offset for flow in every for leaf, offset in _read(flow, bounded).items()}
+    news = [one.new for one in fresh if one.new.dtype.kind == "f"]
+    fine = _finite([*totals, *map(_whole, (*stretches, *news))])
+    for bound in bounds:
+        small = apply("LessOrEqual", flat_state(bound, "bound"), LIMIT)
+        fine = apply("And", fine, small)
     updates: dict[Value, Value] = {}
     for group, rate, count, part in zip(state.groups, rates, counts, flows, strict=True):
         updates[count] = apply("Where", fine, count + 1, count)
@@ -73,9 +74,13 @@ def update_graph(
         updates |= _averaged(state.averages, moved, updates, _wide(counts[0] + 1), fine)
     if state.scale is not None and scale is not None:
         updates |= _scaled(scale, flat_state(state.scale.calm, "calm"), fine)
-    raws = {flow.raw: flow.unit.offset for part in flows for flow in part}
     graph = Graph(rates, [fine], updates)
-    return graph, {} if accumulated else raws
+    if gathered:
+        return graph, {}, {}
+    places = {flow.raw: flow.unit.offset for flow in every if flow.apart is None}
+    made = {flow.raw: flow.apart for flow in every if flow.apart is not None}
+    places |= {leaf: offset for leaf, offset in stretches.items() if leaf not in made}
+    return graph, places, made
 
 
 @dataclass(frozen=True)
@@ -89,29 +94,35 @@ class _Fresh:
 
 @dataclass(frozen=True)
 class _Flow:
-    """A unit with its parameters, their gradient as it was computed, and as it is followed."""
+    """A unit with its parameters, their gradient as it was computed, and as it is followed; the
+    parameter, if it is one apart."""
 
     unit: Unit
     theta: State
     raw: Value
     followed: Value
+    apart: State | None
 
 
 def _flows(
-    group: Group, state: TrainingState, scale: Value | None, *, accumulated: bool
+    group: Group,
+    state: TrainingState,
+    scale: Value | None,
+    gathered: bool,
+    apart: Container[State],
 ) -> list[_Flow]:
     weight = flat_state(group.weight, "weight")
     # Where every label of a step is ignored its weight is 0, and so is its gradient.
     share = apply("Where", apply("Equal", weight, 0.0), 1.0, weight)
     found = []
-    for unit in group.units:
+    for unit in itertools.chain.from_iterable(unit.cut(apart) for unit in group.units):
         memory = unit.run.part(unit.run.arena.array)
         theta = flat_state(memory.reshape(unit.shape), "parameters")
         raw = lent_state(theta.type, "gradients")
-        if accumulated:
+        if gathered:
             raw = flat_state(state.gathered_at(unit.offset, theta.type), "gradients")
         flow: Value = raw
-        whole = share if accumulated else None
+        whole = share if gathered else None
         if scale is not None:
             whole = scale if whole is None else whole * scale
         if whole is not None:
@@ -121,8 +132,21 @@ def _flows(
         if state.clip_value is not None:
             low, high = (np.asarray(b, flow.dtype) for b in (-state.clip_value, state.clip_value))
             flow = apply("Clip", flow, low, high)
-        found.append(_Flow(unit, theta, raw, flow))
+        first = unit.run.members[0]
+        found.append(_Flow(unit, theta, raw, flow, first if first in apart else None))
     return found
+
+
+def _read(flow: _Flow, bounded: Container[State]) -> dict[Value, int]:
+    """Leaves that together are the gradient of a unit but for what is bounded, with their offsets;
+    the gradient itself where nothing is."""
+    parts = flow.unit.cut(bounded)
+    if len(parts) == 1:
+        known = flow.unit.run.members[0] in bounded
+        return {} if known else {flow.raw: flow.unit.offset}
+    rest = [part for part in parts if part.run.members[0] not in bounded]
+    dtype = flow.theta.dtype
+    return {lent_state(Type(dtype, part.shape), "gradients"): part.offset for part in rest}
 
 
 def _shrink(flows: Sequence[_Flow], clip_norm: float | None) -> Value | None:
@@ -209,11 +233,8 @@ def _finite(values: Sequence[Value]) -> Value:
     return apply("Not", apply("Or", apply("IsNaN", whole), apply("IsInf", whole)))
 
 
-def _whole(value: Value, bound: Value | None = None) -> Value:
-    """The sum of all elements, which one that is not finite makes not finite; 0 where a bound on
-    their squares says that it is."""
-    if bound is not None:
-        return apply("SumUnless", value, bound, domain=PRIVATE)
+def _whole(value: Value) -> Value:
+    """The sum of all elements, which one that is not finite makes not finite."""
     return _wide(apply("ReduceSum", value, keepdims=0))
 
 

@@ -12,7 +12,7 @@ from deephealth.operations.catalogue import operation
 from deephealth.operations.kinds import Labels, Slices, SliceSet, Split, Steps, Volume
 from deephealth.operations.ports import Range
 from ecvl.dataset import slices as as_slices
-from ecvl.steps import PadToMultiple, Reorient, Resample
+from ecvl.steps import KeepBody, PadToMultiple, Reorient, Resample
 
 
 class Prepared(NamedTuple):
@@ -31,12 +31,14 @@ def preprocess(
     orientation: Annotated[str, "where voxel x, y, z point to"] = "RAS",
     spacing: Annotated[tuple[float, float, float], "of z, y, x in mm"] = (3.0, 3.0, 3.0),
     multiple: Annotated[int, Range(1, 1024), "pad y and x to a multiple of this many voxels"] = 16,
+    body: Annotated[bool, "make air of the table and all else that is no patient (CT)"] = False,
 ) -> Prepared:
     """The volume and labels on the model's grid, and the steps that led there."""
     steps = ecvl.Steps(
         [
             Reorient(orientation),
             Resample(spacing=tuple(spacing)),
+            *([KeepBody()] if body else []),
             PadToMultiple((1, multiple, multiple)),
         ]
     )

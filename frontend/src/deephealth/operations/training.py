@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+
 import ecvl
 import eddl
 from deephealth.operations import card as cards
@@ -35,6 +37,12 @@ def train_unet(
     rate: Annotated[
         float, Range(0, 1), "the highest learning rate of the one-cycle schedule"
     ] = 3e-3,
+    warm_up: Annotated[
+        float, Range(0, 0.9), "the part of the training in which that rate is reached"
+    ] = 0.3,
+    balance: Annotated[
+        bool, "an epoch shows a slice once for each organ in it, each time augmented anew"
+    ] = False,
     level: Annotated[float, "the middle of the intensity window"] = 40.0,
     width: Annotated[float, Range(1e-6), "the width of the intensity window"] = 400.0,
     augmentation: Annotated[
@@ -52,14 +60,23 @@ def train_unet(
     on from its last checkpoint, bit for bit.
     """
     folder = context.folder or Path(tempfile.mkdtemp(prefix="deephealth-"))
-    loader = _loader(slices, level, width, augmentation, batch, seed)
+    turns = augment.from_json({"op": "Sequential", "steps": augmentation}) if augmentation else None
+    loader = ecvl.dataset.Loader(
+        training_slices(slices, ecvl.window(slices.volume, level=level, width=width), balance),
+        "training",
+        batch_size=batch,
+        augment=turns,
+        workers=1,
+        seed=seed,
+        shuffle=True,
+    )
     channels = 2 * slices.neighbours + 1
     x = eddl.Input((channels, None, None))
     classes = len(slices.organs) + 1
     logits = eddl.zoo.unet(x, classes=classes, filters=filters, depth=depth)
     network = eddl.Model(x, logits, seed=seed)
     network.build(
-        optimizer=eddl.Adam(eddl.OneCycle(peak=rate, steps=epochs * len(loader))),
+        optimizer=eddl.Adam(eddl.OneCycle(peak=rate, steps=epochs * len(loader), warm_up=warm_up)),
         loss="dice_cross_entropy",
         metrics=["dice"],
         device=device,
@@ -78,27 +95,29 @@ def train_unet(
     return Trained(ModelFile(path), figures)
 
 
-def _loader(
-    slices: SliceSet,
-    level: float,
-    width: float,
-    augmentation: list[dict[str, Any]],
-    batch: int,
-    seed: int,
-) -> ecvl.dataset.Loader:
-    windowed = ecvl.window(slices.volume, level=level, width=width)
-    data = as_slices(windowed, slices.labels, neighbours=slices.neighbours)
-    data = data.with_splits({"training": slices.training})
-    turns = augment.from_json({"op": "Sequential", "steps": augmentation}) if augmentation else None
-    return ecvl.dataset.Loader(
-        data,
-        "training",
-        batch_size=batch,
-        augment=turns,
-        workers=1,
-        seed=seed,
-        shuffle=True,
-    )
+def training_slices(slices: SliceSet, windowed: ecvl.Image, balance: bool) -> ecvl.Dataset:
+    """The slices of a windowed volume, as often in the split "training" as an epoch shows them.
+
+    With `balance` that is once for each organ in it, and once where there is none: organs that few
+    slices show count for more. Each time is a sample of its own, so each is augmented on its own.
+
+    >>> names = {0: "background", 1: "liver", 2: "spleen"}
+    >>> array = np.array([[[0, 0]], [[1, 2]], [[0, 1]]], np.uint8)
+    >>> labels = ecvl.Image(array, "zyx", kind="labels", label_names=names)
+    >>> scan = ecvl.Image(np.zeros((3, 1, 2), np.float32), "zyx")
+    >>> some = SliceSet(scan, labels, ecvl.Steps([]), 0, np.array([0, 1]), np.array([2]))
+    >>> training_slices(some, scan, balance=True)
+    Dataset(6 samples: training 3)
+    """
+    planes = np.asarray(slices.labels)[slices.training]
+    shown = np.ones(len(planes), np.int64)
+    if balance:
+        shown = np.array([max(1, np.unique(plane[plane > 0]).size) for plane in planes])
+    data = ecvl.Dataset([])
+    for time in range(int(shown.max())):
+        again = as_slices(windowed, slices.labels, slices.neighbours, id=f"time {time}")
+        data += again.with_splits({"training": slices.training[shown > time]})
+    return data
 
 
 def _card(slices: SliceSet, provenance: dict[str, Any], modality: str) -> cards.Card:

@@ -335,10 +335,10 @@ def test_a_network_learns_as_in_float32_with_less_memory():
     assert losses[1, -1] < 0.85 * losses[1, 0]
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.03)
     half, full = (
-        sum(program.plan.slabs)
+        sum(parts.gradients.plan.slabs)
         for net in nets
         for one in net.built()._passes.values()
-        for program in one.step._programs.values()
+        for parts in one.step._parts.values()
     )
     assert half < 0.65 * full
     assert all(a.dtype == np.float32 for a in nets[0].weights().values())

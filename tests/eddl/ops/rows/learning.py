@@ -17,8 +17,6 @@ ROWS: list[Row] = [
     Row("SquareBound", lambda r: [spread(r, 2, 3), spread(r, 4)], domain="eddl"),
     *(Row("Squares", lambda r: [spread(r, 2, 3), spread(r, 4)], {"product": product},
           domain="eddl") for product in (0, 1)),
-    *(Row("SumUnless", lambda r, bound=bound: [spread(r, 2, 3), np.array(bound)], domain="eddl")
-      for bound in (1.0, np.inf)),
     *(Row("ResizeLike", lambda r, a=a, b=b: [spread(r, *a), spread(r, *b)], domain="eddl")
       for a, b in (((2, 6, 4), (2, 3, 3, 2)), ((2, 2, 5), (2, 3, 4)), ((2, 4), (2, 3, 4)),
                    ((1, 4, 4, 2), (1, 2, 2, 2, 1)))),
