@@ -52,10 +52,12 @@ class Memory(Benchmark):
         rows = super()._measured(name, peers)
         for row in rows:
             if row["peer"] in MODES:
+                batch = network.batch()
                 plan = built(MODES[row["peer"]], network, None).memory_plan(
-                    network.shape, target=network.batch()[1]
+                    network.shape, target=batch[1]
                 )
-                row |= {"planned": plan.total, "again": plan.again}
+                given = sum(array.nbytes for array in batch)
+                row |= {"planned": plan.total, "again": plan.again, "given": given}
         return rows
 
 
@@ -86,7 +88,7 @@ def report(rows: Sequence[Row], machine: Row) -> str:
             f"{header(rows, machine)} MiB that resident memory grew by, from before the network is "
             "made, all libraries being loaded, to the peak of the third step, each in processes of "
             "its own; PyTorch in eager mode, contiguous and channels last, with fused Adam. Beyond "
-            "what was planned is what else grew but code (aim: within "
+            "what was planned is what else grew but code and the batch, which is the caller's (aim: within "
             f"{NEAR[0]:.0%} or {NEAR[1] >> 20} MiB, else in bold). "
             "`low` is `memory=\"low\"`; its time is a ratio to that of `memory=\"fast\"`, step by "
             "step in turn. Aims: "
@@ -98,10 +100,11 @@ def report(rows: Sequence[Row], machine: Row) -> str:
 
 
 def _beyond(row: Row) -> str:
-    """What memory grew by that neither the plan nor code explains; in bold where it is too much."""
+    """What memory grew by that neither the plan nor code nor the caller's batch explains; in bold
+    where it is too much."""
     if "planned" not in row or "code" not in row.get("alone", {}):
         return "–"
-    rest = row["alone"]["growth"] - row["alone"]["code"] - row["planned"]
+    rest = row["alone"]["growth"] - row["alone"]["code"] - row["planned"] - row.get("given", 0)
     far = abs(rest) > max(NEAR[0] * row["planned"], NEAR[1])
     return f"**{rest / 2**20:.0f}**" if far else f"{rest / 2**20:.0f}"
 

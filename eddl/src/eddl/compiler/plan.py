@@ -297,7 +297,8 @@ class _Slab:
     """The lives (first and last call) and places (first byte and end) of what lies in a slab."""
 
     def __init__(self, capacity: int) -> None:
-        self._table = np.empty((4, capacity), np.int64)
+        self._table = np.zeros((4, capacity), np.int64)
+        self._table[1] = -1  # what is not there yet is dead
         self._count = 0
 
     def add(self, buffer: Buffer, offset: int, size: int) -> None:
@@ -307,7 +308,7 @@ class _Slab:
 
     def lowest(self, buffer: Buffer, size: int) -> int:
         """The lowest offset at which `size` bytes are free for the buffer's whole life."""
-        births, deaths, offsets, ends = self._table[:, : self._count]
+        births, deaths, offsets, ends = self._table  # whole: freed blocks of each size are kept
         busy = (births <= buffer.death) & (deaths >= buffer.birth)
         order = np.argsort(offsets[busy])
         starts = offsets[busy][order]
