@@ -88,7 +88,7 @@ def report(rows: Sequence[Row], machine: Row) -> str:
             f"{header(rows, machine)} MiB that resident memory grew by, from before the network is "
             "made, all libraries being loaded, to the peak of the third step, each in processes of "
             "its own; PyTorch in eager mode, contiguous and channels last, with fused Adam. Beyond "
-            "what was planned is what else grew but code and the batch, which is the caller's (aim: "
+            "what was planned is what else grew but code and the caller's batch (aim: "
             f"within {NEAR[0]:.0%} or {NEAR[1] >> 20} MiB, else in bold). "
             "`low` is `memory=\"low\"`; its time is a ratio to that of `memory=\"fast\"`, step by "
             "step in turn. Aims: "
