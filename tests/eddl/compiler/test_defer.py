@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import eddl
-from eddl import devices, layers
+from eddl import layers
 from eddl.compiler import bound
-from eddl.errors import DeviceError, MemoryLimitError
+from eddl.errors import MemoryLimitError
 from eddl.graph import Type
 
 from .graphs import overlaps
@@ -16,15 +16,6 @@ from .graphs import overlaps
 R = np.random.default_rng(0)
 DATA = R.standard_normal((6, 64, 4, 4)).astype("float32")
 LABELS = np.arange(6) % 3
-
-
-@pytest.fixture(params=["array", "onednn"])
-def device(request):
-    try:
-        devices.backend(f"cpu:{request.param}")
-    except DeviceError as error:
-        pytest.skip(str(error))
-    return f"cpu:{request.param}"
 
 
 def network():

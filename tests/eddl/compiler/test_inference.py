@@ -9,19 +9,9 @@ import pytest
 import eddl
 from eddl import devices
 from eddl.compiler import Slabs, compile_graph
-from eddl.errors import DeviceError
 from eddl.graph import Graph, Input, Type
 from eddl.layers import add, batch_norm, concat, conv, conv_transpose, dense, prelu, relu
 from eddl.ops import apply
-
-
-@pytest.fixture(params=["cpu:array", "cpu:onednn"])
-def device(request):
-    try:
-        devices.backend(request.param)
-    except DeviceError as error:
-        pytest.skip(str(error))
-    return request.param
 
 
 def network(x):

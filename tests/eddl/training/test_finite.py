@@ -6,24 +6,14 @@ import numpy as np
 import pytest
 
 import eddl
-from eddl import devices, layers
+from eddl import layers
 from eddl.compiler import bound
-from eddl.errors import DeviceError
 from eddl.ops import apply
 from eddl.ops.bounds import LIMIT
 
 SAMPLES, INPUTS, UNITS = 6, 300, 1000
 X = np.random.default_rng(0).standard_normal((SAMPLES, INPUTS)).astype("float32")
 FACTORS = np.ones((SAMPLES, UNITS), "float32")
-
-
-@pytest.fixture(params=["array", "onednn"])
-def device(request):
-    try:
-        devices.backend(f"cpu:{request.param}")
-    except DeviceError as error:
-        pytest.skip(str(error))
-    return f"cpu:{request.param}"
 
 
 def nothing(shape, dtype, generator):
