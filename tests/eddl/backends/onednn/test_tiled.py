@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 
 import eddl
 from eddl import devices
-from eddl.backends.onednn import OneDnnBackend, tiles
+from eddl.backends.onednn import OneDnnBackend, tiled, tiles
 from eddl.backends.onednn.winograd import algorithm
 from eddl.compiler import Slabs, compile_graph
 from eddl.graph import Graph, Type
 from eddl.ops import apply
+from eddl.ops.windows import Windows
 
 from .oracle import ONEDNN, check, compiled, data, followed, with_gradients
 
@@ -225,6 +227,44 @@ def test_what_follows_is_done_in_the_same_pass(monkeypatch, operator, last):
     assert [name for name in names if not name.startswith("reorder")] == [
         name for name in names if name.startswith("tiles")
     ]
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+def test_what_is_added_to_is_overwritten_where_it_ends(monkeypatch, operator):
+    small_parts(monkeypatch)
+    inputs, arrays = data((1, 16, 9, 7, 8), (16, 16, 3, 3, 3), (1, 16, 9, 7, 8))
+    y = apply(operator, *inputs[:2], pads=(1,) * 6) + apply("Neg", inputs[2])
+    whole = tiled.offer
+    found = []
+    for over in (True, False):
+        if not over:
+            apart = lambda *a, **k: replace(whole(*a, **k), overwrites={})  # noqa: E731
+            monkeypatch.setattr(tiled, "offer", apart)
+        program = compiled(inputs, [y], arrays, ONEDNN)
+        (call,) = (c for c in program.plan.calls if c.offer.kernel.startswith("tiles"))
+        made, added = (program.plan.buffers[v] for v in (call.outputs[0], call.inputs[2]))
+        assert (made is added) == over
+        found.append(program.run(arrays)[0])
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("kind", ["forward", "data", "weights"])
+def test_strips_bound_what_a_thread_holds(monkeypatch, kind):
+    volume = (32,) * 3
+    windows = Windows((5,) * 3, (1,) * 3, (1,) * 3, (2,) * 3, (2,) * 3, volume)
+    find = partial(tiles.shape, 1, 32, 32, volume, volume, windows, kind, 2)
+    whole = find()
+    assert whole.strips == 1
+    monkeypatch.setattr(tiles, "GAIN", np.inf)
+    monkeypatch.setattr(tiles, "GROUP", 1 << 20)
+    narrow = find()
+    assert narrow.strips > 1
+    assert narrow.held <= 1 << 20 < whole.held
+    for axis in (whole.inner, narrow.inner):
+        for strips in (n for n in range(1, axis.tiles + 1) if axis.tiles % n == 0):
+            parts = axis.strips(strips)
+            assert [tile for part in parts for tile in part] == list(range(axis.tiles))
+            assert [row for part in parts for row in axis.written(part)] == list(range(32))
 
 
 @pytest.mark.parametrize("rank", [2, 3])

@@ -9,20 +9,19 @@ reference implementation alone: those are left to NumPy, tile by tile.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ctypes import c_int
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from eddl.backends.array.unfolding import Workspace
-from eddl.backends.onednn.elementwise import ADD, SECOND
 from eddl.backends.onednn.handles import (
     Kernel,
     Operations,
     attributes,
     describe,
     rectified,
+    single,
 )
 from eddl.backends.onednn.library import AFTERWARDS, BIAS, DST, SRC, WEIGHTS, Library
 from eddl.backends.onednn.tiles import Run, Shape
@@ -45,12 +44,12 @@ class Ending:
         self.library, self.shape, self.pitch = library, shape, pitch
         self._sloped = slopes > 1
         self._followers = [f for f in followers if f != "PRelu" or not self._sloped]
-        positions = shape.inner.target * shape.result
-        self.columns = positions * shape.filters
-        blocks = max(1, self.columns // BLOCK)
-        self.step = -(-positions // blocks) * shape.filters
+        positions = [len(shape.inner.written(strip)) * shape.result for strip in shape.across]
+        self.columns = shape.inner.target * shape.result * shape.filters
+        blocks = max(1, max(positions) * shape.filters // BLOCK)
+        self.step = -(-max(positions) // blocks) * shape.filters
         rows = {run.rows for run in shape.outer.writes(range(shape.outer.tiles))}
-        sizes = {min(self.step, self.columns), self.columns % self.step} - {0}
+        sizes = {n for count in positions for n in _blocks(count * shape.filters, self.step)}
         with library.alone():
             self._kernels = {(r, n): self._kernel(r, n) for r in rows for n in sizes}
         self.scratch = max(kernel.scratch for kernel in self._kernels.values())
@@ -62,8 +61,7 @@ class Ending:
         def append(rectify: Any, operations: Operations) -> None:
             for follower in self._followers:
                 if follower == "Add":
-                    operations.append("binary", c_int(ADD),
-                                      self._result(rows, columns))  # fmt: skip
+                    operations.append("sum", single(1.0), 0, 0)
                 elif follower == "PRelu":
                     operations.slope([1, 1])
                 elif follower == "Relu":
@@ -103,14 +101,15 @@ class Ending:
         scratch: Array,
     ) -> Iterator[Thunk]:
         """The calls for tiles that are a run, from their products [tiles, places, columns] to the
-        rows of a sample's result, which lie as those of what is added."""
+        rows of a sample's result, which lie as those of what is added, or are those."""
         one = describe(self.library, [1, 1], [1, 1])
         for tile, made in enumerate(products):
             first = run.start + tile * run.step
             rows = slice(first, first + run.rows)
-            for start in range(0, self.columns, self.step):
-                part = slice(start, min(start + self.step, self.columns))
-                count = part.stop - start
+            start = 0
+            for count in _blocks(made.shape[-1], self.step):
+                part = slice(start, start + count)
+                start += count
                 target = self._result(run.rows, count)
                 kernel = self._kernels[run.rows, count]
                 matrix = describe(self.library, list(run.matrix.shape), [run.matrix.shape[1], 1])
@@ -123,11 +122,10 @@ class Ending:
                 if len(bias):
                     arguments[BIAS] = row, bias[:count]
                 for place, follower in enumerate(f for f in self._followers if f != "Bias"):
-                    number = AFTERWARDS * (place + 1)
-                    if follower == "Add":
-                        arguments[number | SECOND] = target, given["Add"][rows, part]
+                    if follower == "Add" and not _same(given["Add"], result):
+                        yield partial(np.copyto, result[rows, part], given["Add"][rows, part])
                     elif follower == "PRelu":
-                        arguments[number | WEIGHTS] = one, given["PRelu"]
+                        arguments[AFTERWARDS * (place + 1) | WEIGHTS] = one, given["PRelu"]
                 yield kernel.bind(arguments, scratch)
             if self._sloped:
                 yield from self._below(result[rows], given["PRelu"].reshape(-1), made[: run.rows])
@@ -139,3 +137,13 @@ class Ending:
         yield partial(np.multiply, room, slopes, out=room)
         yield partial(np.maximum, values, np.float32(0), out=values)
         yield partial(np.add, values, room, out=values)
+
+
+def _blocks(columns: int, step: int) -> list[int]:
+    """The sizes of blocks."""
+    return [min(step, columns - start) for start in range(0, columns, step)]
+
+
+def _same(one: Array, other: Array) -> bool:
+    """Whether they begin at one place in memory."""
+    return bool(one.ctypes.data == other.ctypes.data)

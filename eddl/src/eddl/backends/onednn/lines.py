@@ -51,9 +51,8 @@ class Line:
         self.weights = tuple(weights)
         kind = shape.kind
         turned = kind == "data"
-        count = shape.group * shape.inner.tiles
-        near = (count, shape.channels, shape.line)
-        far = (count, shape.filters, shape.result)
+        near = (shape.lines, shape.channels, shape.line)
+        far = (shape.lines, shape.filters, shape.result)
         large, small = (far, near) if turned else (near, far)
         self._near, self._far = (describe(library, d, channels_last(d)) for d in (near, far))
         ends = (self._far, self._near) if turned else (self._near, self._far)

@@ -84,7 +84,8 @@ def offer(
         ]
         taken = work.layout if found.kept else PLAIN
         arrangement = Arrangement((CHANNELS_LAST, taken, *given), (CHANNELS_LAST,))
-    return Offer(f"tiles {work.line.name}", bind, workspace=space.used,
+    added = {0: (2 + followers.index("Add"),)} if "Add" in followers else {}
+    return Offer(f"tiles {work.line.name}", bind, workspace=space.used, overwrites=added,
                  arrangements=(arrangement,))  # fmt: skip
 
 
@@ -125,21 +126,17 @@ class _Memory:
         outer, inner = s.outer.short, s.inner.short
         take = partial(space.take, dtype=np.float32)
 
-        def apart(places: int, *sizes: int, slots: Any = None) -> Any:
-            cells = math.prod(sizes)
-            if slots is None:
-                slots = take((places, cells + APART))
-            return None if slots is None else slots[:, :cells].reshape(places, *sizes)
-
         def sides() -> tuple[Any, Any]:
-            near, far, places = s.near, s.far, outer.products
             if grad:
-                return apart(places, *near), apart(places, *far)
+                near, far = (take((outer.products, pitch + APART)) for pitch in s.pitches)
+                return near, far
             # The products of a place lie where the data of the place before were.
-            slots = take((places + 1, work.pitch))
-            if slots is None:
-                return None, None
-            return apart(places, *near, slots=slots[1:]), apart(places, *far, slots=slots[:-1])
+            slots = take((outer.products + 1, work.pitch))
+            return (None, None) if slots is None else (slots[1:], slots[:-1])
+
+        def lines(*sizes: int) -> Any:
+            slots = take((inner.products, math.prod(sizes) + APART))
+            return None if slots is None else _sized(slots, *sizes)
 
         self.taps = take((0 if s.kept else outer.taps * inner.taps, size))
         places = outer.products if s.flat and not (grad or s.kept) else 0
@@ -148,12 +145,12 @@ class _Memory:
         threads = len(work.parts)
         sums: Any = take((threads, outer.products, inner.taps * size)) if grad else None
         self.sums = sums
-        tiles = 0 if s.flat else s.group * s.inner.tiles
+        tiles = 0 if s.flat else s.lines
         self.own = [
             _Own(
                 *sides(),
-                apart(inner.products, tiles, s.line * s.channels),
-                apart(inner.products, tiles, s.result * s.filters),
+                lines(tiles, s.line * s.channels),
+                lines(tiles, s.result * s.filters),
                 take((0 if s.flat else inner.products, size)),
                 None if sums is None else sums[thread],
                 take((inner.taps * size if grad else 0,)),
@@ -186,7 +183,7 @@ class _Work:
         self.shape = shape
         self.line = line
         self.followers = followers
-        self.pitch = max(math.prod(shape.near), math.prod(shape.far)) + APART
+        self.pitch = max(shape.pitches) + APART
         self.end = (
             Ending(backend.library, shape, self.pitch, followers, slopes) if followers else None
         )
@@ -219,23 +216,29 @@ class _Work:
             rounds += self.end.repeat(m.bias, given)
         tasks = []
         for (first, last), own in zip(self.parts, m.own, strict=True):
-            middle: list[Thunk] = []
-            if s.flat:
-                ends = (side[:, :, 0] for side in (own.near, own.far))
-                middle += self.line.bind(next(ends), m.places, next(ends), own.scratch)
-            else:
+            strips = []
+            if not s.flat:
                 lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
-                for p, matrix in enumerate(places):
-                    middle += _products(matrix, m.taps, own.kernels)
-                    middle += self._tiles(own.near[p], own.inner_near)
-                    middle += lines
-                    middle += self._untiled(own.inner_far, own.far[p])
+            for strip in s.across:
+                near, far = _sized(own.near, *s.near(strip)), _sized(own.far, *s.far(strip))
+                middle: list[Thunk] = []
+                if s.flat:
+                    ends = (side[:, :, 0] for side in (near, far))
+                    middle += self.line.bind(next(ends), m.places, next(ends), own.scratch)
+                else:
+                    for p, matrix in enumerate(places):
+                        middle += _products(matrix, m.taps, own.kernels)
+                        middle += self._tiles(strip, near[p], own.inner_near)
+                        middle += lines
+                        middle += self._untiled(strip, own.inner_far, far[p])
+                strips.append((strip, near, far, middle))
             calls: list[Thunk] = []
             for units in self._groups(first, last):
-                calls += self._spread(units, x, own.near)
-                calls += _rest(units, own.near)
-                calls += middle
-                calls += self._gather(units, own, y, given, m.bias)
+                for strip, near, far, middle in strips:
+                    calls += self._spread(units, strip, x, near)
+                    calls += _rest(units, near)
+                    calls += middle
+                    calls += self._gather(units, strip, far, y, given, m.bias, own.scratch)
             tasks.append(in_turn(calls))
         rounds.append(self._alone(tasks))
         return in_turn(rounds)
@@ -248,33 +251,39 @@ class _Work:
         inner = np.ascontiguousarray(self.inner.T)
         tasks = []
         for (first, last), own in zip(self.parts, m.own, strict=True):
-            begin: list[Thunk] = []  # what the first group does, and what the others do
-            more: list[Thunk] = []
-            if s.flat:
-                near, far = (side[:, :, 0] for side in (own.near, own.far))
-                begin += self.line.bind(near, own.sums, far, own.scratch)
-                parts = np.broadcast_to(own.part, own.sums.shape)
-                later = self.line.bind(near, parts, far, own.scratch)
-                for total, call in zip(own.sums, later, strict=True):
-                    more += [call, partial(np.add, total, own.part, out=total)]
-            else:
+            strips = []
+            if not s.flat:
                 lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
-                for p, total in enumerate(own.sums):
-                    shared = [
-                        *self._tiles(own.near[p], own.inner_near),
-                        *self._tiles(own.far[p], own.inner_far, gradient=True),
-                        *lines,
-                    ]
-                    goals = [a.reshape(len(inner), -1) for a in (total, own.part)]
-                    begin += [*shared, *_products(inner, own.kernels, goals[0])]
-                    more += [*shared, *_products(inner, own.kernels, goals[1]),
-                             partial(np.add, total, own.part, out=total)]  # fmt: skip
+            for strip in s.across:
+                near, far = _sized(own.near, *s.near(strip)), _sized(own.far, *s.far(strip))
+                begin: list[Thunk] = []  # what is done first, and what with all others
+                more: list[Thunk] = []
+                if s.flat:
+                    ends = near[:, :, 0], far[:, :, 0]
+                    begin += self.line.bind(ends[0], own.sums, ends[1], own.scratch)
+                    parts = np.broadcast_to(own.part, own.sums.shape)
+                    later = self.line.bind(ends[0], parts, ends[1], own.scratch)
+                    for total, call in zip(own.sums, later, strict=True):
+                        more += [call, partial(np.add, total, own.part, out=total)]
+                else:
+                    for p, total in enumerate(own.sums):
+                        shared = [
+                            *self._tiles(strip, near[p], own.inner_near),
+                            *self._tiles(strip, far[p], own.inner_far, gradient=True),
+                            *lines,
+                        ]
+                        goals = [a.reshape(len(inner), -1) for a in (total, own.part)]
+                        begin += [*shared, *_products(inner, own.kernels, goals[0])]
+                        more += [*shared, *_products(inner, own.kernels, goals[1]),
+                                 partial(np.add, total, own.part, out=total)]  # fmt: skip
+                strips.append((strip, near, far, begin, more))
             calls: list[Thunk] = []
             for units in self._groups(first, last):
-                calls += self._spread(units, x, own.near)
-                calls += self._spread(units, dy, own.far, gradient=True)
-                calls += _rest(units, own.near, own.far)
-                calls += more if units.start > first else begin
+                for strip, near, far, begin, more in strips:
+                    calls += self._spread(units, strip, x, near)
+                    calls += self._spread(units, strip, dy, far, gradient=True)
+                    calls += _rest(units, near, far)
+                    calls += more if units.start > first or strip.start else begin
             tasks.append(in_turn(calls))
         rounds = [self._alone(tasks)]
         gathered = np.tile(self.outer.T, len(tasks))  # of all threads' sums
@@ -336,49 +345,57 @@ class _Work:
             start = stop
 
     def _spread(
-        self, units: range, x: Array, target: Array, *, gradient: bool = False
+        self, units: range, strip: range, x: Array, target: Array, *, gradient: bool = False
     ) -> Iterator[Thunk]:
         """Transform along the first axis."""
-        axis = self.shape.outer
+        axis, inner = self.shape.outer, self.shape.inner
         goals = target.reshape(*target.shape[:2], -1).swapaxes(0, 1)
+        columns = _columns(inner.written(strip) if gradient else inner.read(strip), x)
         for sample, tiles, place in self._samples(units):
             source = x[sample].reshape(len(x[sample]), -1)
             for run in axis.writes(tiles, gradient=True) if gradient else axis.reads(tiles):
-                goal = goals[place + run.first - tiles.start : place + run.last - tiles.start]
-                yield from _products(run.matrix, _stack(source, run), goal)
+                goal = goals[place + run.first : place + run.last]
+                yield from _products(run.matrix, _stack(source, run)[..., columns], goal)
 
-    def _tiles(self, source: Array, target: Array, *, gradient: bool = False) -> Iterator[Thunk]:
+    def _tiles(
+        self, strip: range, source: Array, target: Array, *, gradient: bool = False
+    ) -> Iterator[Thunk]:
         """Transform along the second axis."""
-        axis, tiles = self.shape.inner, range(self.shape.inner.tiles)
-        goals = target.reshape(len(target), len(source), len(tiles), -1)
-        for run in axis.writes(tiles, gradient=True) if gradient else axis.reads(tiles):
+        axis = self.shape.inner
+        goals = target.reshape(len(target), len(source), len(strip), -1)
+        before = (axis.written(strip) if gradient else axis.read(strip)).start
+        for run in axis.writes(strip, gradient=True) if gradient else axis.reads(strip):
             goal = goals[:, :, run.first : run.last].transpose(1, 2, 0, 3)
-            yield from _products(run.matrix, _stack(source, run), goal)
+            yield from _products(run.matrix, _stack(source, run, before), goal)
 
-    def _untiled(self, source: Array, target: Array) -> Iterator[Thunk]:
+    def _untiled(self, strip: range, source: Array, target: Array) -> Iterator[Thunk]:
         """Transform back along the second axis."""
-        axis, tiles = self.shape.inner, range(self.shape.inner.tiles)
-        products = source.reshape(len(source), len(target), len(tiles), -1)
-        for run in axis.writes(tiles):
+        axis = self.shape.inner
+        products = source.reshape(len(source), len(target), len(strip), -1)
+        for run in axis.writes(strip):
             made = products[:, :, run.first : run.last].transpose(1, 2, 0, 3)
-            yield from _products(run.matrix, made, _stack(target, run))
+            goal = _stack(target, run, axis.written(strip).start)
+            yield from _products(run.matrix, made, goal)
 
     def _gather(
-        self, units: range, own: _Own, y: Array, given: dict[str, Array], bias: Any
-    ) -> Iterator[Thunk]:
+        self, units: range, strip: range, far: Array, y: Array, given: dict[str, Array],
+        bias: Any, scratch: Any,
+    ) -> Iterator[Thunk]:  # fmt: skip
         """Transform back along the first axis, and what follows in the same pass."""
         axis = self.shape.outer
-        products = own.far.reshape(*own.far.shape[:2], -1).swapaxes(0, 1)
+        products = far.reshape(*far.shape[:2], -1).swapaxes(0, 1)
+        columns = _columns(self.shape.inner.written(strip), y)
         for sample, tiles, place in self._samples(units):
             goal = y[sample].reshape(len(y[sample]), -1)
-            more = {f: x[sample].reshape(goal.shape) if f == "Add" else x for f, x in given.items()}
+            more = {f: x[sample].reshape(goal.shape)[:, columns] if f == "Add" else x
+                    for f, x in given.items()}  # fmt: skip
             for run in axis.writes(tiles):
-                some = products[place + run.first - tiles.start : place + run.last - tiles.start]
+                some = products[place + run.first : place + run.last]
                 if self.end is None:
-                    yield from _products(run.matrix, some, _stack(goal, run))
+                    yield from _products(run.matrix, some, _stack(goal, run)[..., columns])
                 else:
                     with self.backend.library.alone():
-                        calls = [*self.end.bind(run, some, goal, more, bias, own.scratch)]
+                        calls = [*self.end.bind(run, some, goal[:, columns], more, bias, scratch)]
                     yield from calls
 
 
@@ -402,19 +419,32 @@ def _lines(x: Array) -> Array:
     return last.reshape(*last.shape[:3], -1)
 
 
-def _stack(x: Array, run: Run) -> Array:
+def _sized(slots: Array, *sizes: int) -> Array:
+    """What lies at the places' beginnings, slots [places, room] -> [places, *sizes]."""
+    return slots[:, : math.prod(sizes)].reshape(len(slots), *sizes)
+
+
+def _columns(rows: range, x: Array) -> slice:
+    """Where these of the second axis lie, x [samples, first axis, second axis, rest], where this
+    and the rest are one axis."""
+    return slice(rows.start * x.shape[-1], rows.stop * x.shape[-1])
+
+
+def _stack(x: Array, run: Run, before: int = 0) -> Array:
     """The rows of each tile, x [..., rows, columns] -> [..., tiles, rows, columns]; nothing is
-    copied, and tiles may overlap. `x` is contiguous."""
-    *before, rows, columns = x.strides
+    copied, and tiles may overlap. `x` is contiguous, and has none of so many rows `before`."""
+    *outer, rows, columns = x.strides
     shape = (*x.shape[:-2], run.last - run.first, run.rows, x.shape[-1])
-    strides = (*before, run.step * rows, rows, columns)
-    return np.ndarray(shape, x.dtype, x, run.start * rows, strides)
+    strides = (*outer, run.step * rows, rows, columns)
+    return np.ndarray(shape, x.dtype, x, (run.start - before) * rows, strides)
 
 
 def _products(matrix: Array, source: Array, target: Array) -> Iterator[Thunk]:
     """target = matrix source, for stacks [..., rows, columns]: as few calls as will do, each of
     which meets one block of columns after the other."""
     columns = source.shape[-1]
+    if not columns:
+        return
     step = -(-columns // -(-columns // BLOCK))
     whole = columns // step
     parts = [(0, whole * step, whole)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +30,8 @@ CACHE = 1.8e6
 """Bytes of transformed data that stay near a core."""
 
 GROUP = 1 << 23
-"""Bytes of transformed data that a thread may hold."""
+"""Bytes of transformed data that a thread holds, as far as it can be: what a processor finds
+without looking up where its pages lie."""
 
 LINE = 1.13
 """How much longer a product takes in a convolution along one axis than in one along all."""
@@ -69,8 +70,8 @@ of it where many transformed weights are kept, which take several times their me
 
 @dataclass(frozen=True)
 class Run:
-    """Tiles `first` to `last`, and the matrix that all of them take: it meets `rows` of the data,
-    from `start` on, one tile's `step` after those of the tile before."""
+    """Of the tiles asked for, `first` to `last`, and the matrix that all of them take: it meets
+    `rows` of the data, from `start` on, one tile's `step` after those of the tile before."""
 
     first: int
     last: int
@@ -108,14 +109,34 @@ class Axis:
         """How many tiles cover the results."""
         return -(-self.target // self.short.results)
 
+    def strips(self, count: int) -> list[range]:
+        """All tiles, in so many parts."""
+        size = self.tiles // count
+        return [range(i * size, (i + 1) * size) for i in range(count)]
+
+    def read(self, tiles: range) -> range:
+        """The inputs that some tiles depend on."""
+        ends = [self._read(tile)[0] for tile in (tiles[0], tiles[-1])]
+        return range(ends[0].start, ends[1].stop)
+
+    def written(self, tiles: range) -> range:
+        """The results of some tiles."""
+        m = self.short.results
+        return range(tiles.start * m, min(tiles.stop * m, self.target))
+
+    def _read(self, tile: int) -> tuple[range, int]:
+        """The inputs that a tile depends on, without so many before them that are padding."""
+        first = tile * self.short.results - self.offset
+        start = min(max(first, 0), self.source)
+        return range(start, max(min(first + self.short.span, self.source), start)), start - first
+
     def reads(self, tiles: range) -> Iterator[Run]:
         """What transforms the inputs: rows are those that are no padding."""
         short = self.short.results, self.short.taps
 
         def rows(tile: int) -> tuple[int, int, int]:
-            first = tile * self.short.results - self.offset
-            start = min(max(first, 0), self.source)
-            return start, max(min(first + self.short.span, self.source) - start, 0), start - first
+            found, skipped = self._read(tile)
+            return found.start, len(found), skipped
 
         for first, last, (start, count, skipped) in self._alike(tiles, rows):
             matrix = _inputs(*short, skipped, count)
@@ -126,7 +147,7 @@ class Axis:
         m = self.short.results
 
         def rows(tile: int) -> tuple[int, int, int]:
-            return tile * m, min(m, self.target - tile * m), 0
+            return tile * m, len(self.written(range(tile, tile + 1))), 0
 
         for first, last, (start, count, _) in self._alike(tiles, rows):
             yield Run(first, last, start, count, m, _outputs(m, self.short.taps, count, gradient))
@@ -135,7 +156,16 @@ class Axis:
         """Neighbours that take the same matrix."""
         for _, same in itertools.groupby(tiles, lambda tile: rows(tile)[1:]):
             some = list(same)
-            yield some[0], some[-1] + 1, rows(some[0])
+            yield some[0] - tiles.start, some[-1] + 1 - tiles.start, rows(some[0])
+
+
+@lru_cache
+def _rows(axis: Axis, count: int) -> tuple[int, int, int]:
+    """Of so many strips: the inputs of the one that depends on most, those of all, and the most
+    results."""
+    strips = axis.strips(count)
+    read = [len(axis.read(strip)) for strip in strips]
+    return max(read), sum(read), max(len(axis.written(strip)) for strip in strips)
 
 
 @dataclass(frozen=True)
@@ -143,8 +173,8 @@ class Shape:
     """A convolution of `channels` to `filters`, or its gradient, by its `kind`: "forward", "data"
     or "weights". The third axis of each side is `line` and `result` long; a plane is a volume whose
     second axis has one position. Of so many `threads` each transforms `most` tiles of the first
-    axis at a time, or less. The weights of planes may be `kept` transformed; something
-    `follows` before results are stored.
+    axis at a time, or less, and of the second's one of so many `strips`. The weights of planes may
+    be `kept` transformed; something `follows` before results are stored.
     """
 
     samples: int
@@ -158,6 +188,7 @@ class Shape:
     kind: str
     threads: int
     most: int
+    strips: int
     kept: bool
     follows: bool
 
@@ -182,24 +213,37 @@ class Shape:
         return -(-self.share // -(-self.share // self.most))
 
     @property
-    def near(self) -> tuple[int, int, int]:
-        """The sizes of a place's data, of as many tiles as a thread transforms at a time."""
-        return self.group, self.inner.source, self.line * self.channels
+    def across(self) -> list[range]:
+        """The tiles of the second axis that are transformed at a time."""
+        return self.inner.strips(self.strips)
 
     @property
-    def far(self) -> tuple[int, int, int]:
+    def lines(self) -> int:
+        """How many lines of tiles a thread transforms at a time."""
+        return self.group * self.inner.tiles // self.strips
+
+    def near(self, strip: range) -> tuple[int, int, int]:
+        """The sizes of a place's data, of as many tiles as a thread transforms at a time."""
+        return self.group, len(self.inner.read(strip)), self.line * self.channels
+
+    def far(self, strip: range) -> tuple[int, int, int]:
         """And of its products."""
-        return self.group, self.inner.target, self.result * self.filters
+        return self.group, len(self.inner.written(strip)), self.result * self.filters
+
+    @property
+    def pitches(self) -> tuple[int, int]:
+        """How many numbers a place of each side takes at most."""
+        read, _, written = _rows(self.inner, self.strips)
+        near, far = read * self.line * self.channels, written * self.result * self.filters
+        return self.group * near, self.group * far
 
     @property
     def held(self) -> int:
-        """Bytes of transformed data that a thread holds of a tile of the first axis."""
-        near = self.inner.source * self.line * self.channels
-        far = self.inner.target * self.result * self.filters
+        """Bytes of transformed data that a thread holds."""
         places = self.outer.short.products
         if self.kind == "weights":
-            return 4 * places * (near + far)
-        return 4 * (places + 1) * max(near, far)  # products take the place of data
+            return 4 * places * sum(self.pitches)
+        return 4 * (places + 1) * max(self.pitches)  # products take the place of data
 
     @property
     def weights(self) -> int:
@@ -212,9 +256,10 @@ class Shape:
         """The estimated time of the busiest thread, in products of a convolution."""
         outer, inner, tiles = self.outer.short, self.inner.short, self.inner.tiles
         places, rounds = outer.products * inner.products, -(-self.share // self.group)
-        lines = tiles * self.result * self.channels * self.filters * self.taps
+        rounds *= self.strips
+        line = self.result * self.channels * self.filters * self.taps
         near, far = self.line * self.channels, self.result * self.filters
-        outside = near * self.inner.source * _turn(outer.products, outer.span)
+        outside = near * _rows(self.inner, self.strips)[1] * _turn(outer.products, outer.span)
         outside += far * self.inner.target * _turn(outer.products, outer.results)
         inside = near * _turn(inner.products, inner.span)
         inside += far * _turn(inner.products, inner.results)
@@ -228,11 +273,11 @@ class Shape:
         else:
             made = MADE if weights < FEW else SHARED / self.threads
         away = PLANE_AWAY if self.flat else AWAY
-        away = 1 + (away - 1) * min(max(self.group * self.held / CACHE - 1, 0), 1)
+        away = 1 + (away - 1) * min(max(self.held / CACHE - 1, 0), 1)
         results = far * self.inner.target * outer.results
         return (
             START * (3 if self.kind == "weights" else 1)
-            + rounds * (places * (self.group * LINE * lines + CALL) + READ * weights)
+            + rounds * (places * (self.lines * LINE * line + CALL) + READ * weights)
             + self.share * (away * outside + FOLLOWED * self.follows * results)
             + (0 if self.flat else self.share * outer.products * tiles * inside)
             + made * weights
@@ -242,6 +287,16 @@ class Shape:
 def _turn(rows: int, columns: int) -> float:
     """The estimated time of a transform's matrix, for each column that it meets."""
     return TURNED * rows * columns + MOVED * (rows + columns)
+
+
+def _narrowed(choice: Shape) -> Shape:
+    """In as few strips as let a thread hold so much."""
+    tiles = choice.inner.tiles
+    for strips in (n for n in range(2, tiles + 1) if tiles % n == 0):
+        if choice.held <= GROUP:
+            break
+        choice = replace(choice, strips=strips)
+    return choice
 
 
 def shape(
@@ -269,11 +324,11 @@ def shape(
     )
     choices = [
         Shape(samples, channels, filters, first, second, source[2], target[2], windows.kernel[2],
-              kind, threads, most, kept and flat, follows)
+              kind, threads, most, 1, kept and flat, follows)
         for first, second in itertools.product(outer, inner)
         for most in MOST
     ]  # fmt: skip
-    choices = [c for c in choices if c.most == 1 or c.group * c.held <= GROUP]
+    choices = [_narrowed(c) for c in choices if c.most == 1 or c.held <= GROUP]
     best = min(choices, key=lambda choice: choice.cost)
     direct = samples * math.prod(target) * channels * filters * math.prod(windows.kernel)
     gain = GAIN * (LARGER if best.kept and best.weights > FEW else 1.0)
