@@ -51,6 +51,17 @@ def test_what_waits_is_made_before_its_reader_and_what_frees_goes_first():
     assert living(order).peak < 3 * 4000
 
 
+def test_a_value_is_cut_whole_before_its_first_part_is_read():
+    x = Input(Type("float32", (1000,)), name="x")
+    whole = apply("Exp", x)
+    first, second = (apply("Slice", whole, np.array([i]), np.array([i + 500])) for i in (0, 500))
+    wide = apply("Expand", apply("ReduceSum", first, keepdims=1), np.array([2000]))
+    total = apply("ReduceSum", wide, keepdims=0) + apply("ReduceSum", second, keepdims=0)
+    _, order, _ = orders(Graph([x], [total]))
+    names = [call.nodes[0].op for call in order]
+    assert names[1:4] == ["Slice", "Slice", "ReduceSum"]
+
+
 def test_the_gradient_of_a_weight_comes_before_that_of_the_data():
     """The input of a layer is given up before the gradient that flows on from it takes memory."""
     x, y = eddl.Input((64, 16, 16)), eddl.Input((64, 16, 16))

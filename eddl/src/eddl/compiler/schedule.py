@@ -3,7 +3,8 @@
 The order of the graph is kept but for two moves. A call whose results are larger than what it
 holds of others' waits until the first of them is read. A call whose inputs die with it and are
 larger than its results goes as soon as it can: the gradient of a weight before that of the data,
-the copy of a packed gradient into its arena at once. What has the lower peak is taken.
+the copy of a packed gradient into its arena at once; and first what gives up a value that was just
+read, as the second half of one that is cut. What has the lower peak is taken.
 """
 
 from __future__ import annotations
@@ -88,11 +89,12 @@ def _early(plan: Plan) -> list[Call]:
             order.append(calls[index])
             for user in users.get(index, ()):
                 waits[user] -= 1
-            near = list(users.get(index, ()))
+            near: list[int] = []
             for root in sizes.inputs(index):
                 left[root] -= 1
                 if left[root] == 1:
                     near += sizes.readers[root]
+            near += users.get(index, ())
             waiting += reversed([i for i in dict.fromkeys(near) if shrinks(i)])
 
     for index in range(len(calls)):
