@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import eddl
 from eddl.backends.array import ArrayBackend
-from eddl.compiler import Slabs, compile_graph, plan_memory, select
+from eddl.compiler import Plan, Slabs, compile_graph, plan_memory, select
+from eddl.compiler.plan import FOREVER, Buffer, _place
 from eddl.errors import EddlError
 from eddl.graph import Graph, Input, Type
 from eddl.ops import apply
@@ -77,6 +78,23 @@ def test_slabs_are_no_larger_than_the_device_allows():
     assert not overlaps(plan)
     with pytest.raises(EddlError, match="more than one allocation"):
         plan_memory(graph, select(graph, BACKEND), max_slab=1000)
+
+
+def test_little_is_lost_between_buffers():
+    lost = []
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        plan = Plan([None] * 40)
+        for index in range(400):  # every other one is small, as biases are
+            birth = int(random.integers(40))
+            death = min(39, birth + int(random.geometric(0.25)))
+            size = 64 * int(random.integers(1, 40) if index % 2 else random.integers(2000, 90000))
+            plan.workspaces[index] = Buffer(size, birth, death)
+        plan.peak = max(plan.alive())
+        _place(plan, 64, FOREVER)
+        assert not overlaps(plan)
+        lost.append(plan.transient / plan.peak)
+    assert np.mean(lost) < 1.012
 
 
 def test_the_plan_of_a_unet_step_is_close_to_its_bound():

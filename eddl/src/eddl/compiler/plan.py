@@ -24,8 +24,10 @@ from eddl.graph import Graph, State, Value
 FOREVER = 1 << 60
 CLOSE = 1.01
 """How near to its bound a plan is good enough."""
-TRIALS = 8
+TRIALS = 24
 """How often each order is mended where it is not."""
+SMALL = 512
+"""What part of the peak is small: such buffers are placed last, where the others leave room."""
 
 
 @dataclass
@@ -226,7 +228,7 @@ def _merge(plan: Plan, graph: Graph) -> None:
 def _place(plan: Plan, alignment: int, max_slab: int) -> None:
     """The best of some greedy orders: by size (Pisarchyk and Lee 2020, "Efficient memory management
     for deep neural net inference"), by size times life, by life, and along the calls; and of these
-    with what lay highest placed first."""
+    with what lay highest placed first. Small ones come last in all."""
     inside = plan.inside()
     fixed, todo = ([b for b in inside if b.fixed is yes] for yes in (True, False))
     largest = max((b.offset + b.nbytes for b in inside), default=0)
@@ -242,22 +244,26 @@ def _place(plan: Plan, alignment: int, max_slab: int) -> None:
         lambda b: (b.birth - ends[id(b)], -b.nbytes),
         lambda b: (b.birth, -b.nbytes),
     )
+    small = sorted((b for b in todo if b.nbytes * SMALL < plan.peak), key=orders[0])
+    large = [b for b in todo if b.nbytes * SMALL >= plan.peak]
 
     def mended(order: list[Buffer]) -> list[Buffer]:
         """Keep the places of an order that needs least so far; the order with those first that
         would have to lie lower."""
         slabs, places = _placed(fixed, order, alignment, max_slab)
         if not plan.slabs or sum(slabs) < plan.transient:
-            plan.slabs = slabs
-            for buffer, (number, offset) in places:
-                buffer.slab, buffer.offset = number, offset
+            whole, everywhere = _placed(fixed, [*order, *small], alignment, max_slab)
+            if not plan.slabs or sum(whole) < plan.transient:
+                plan.slabs = whole
+                for buffer, (number, offset) in everywhere:
+                    buffer.slab, buffer.offset = number, offset
         starts = [0, *itertools.accumulate(slabs)]
         least = (starts[-1] - plan.peak) / 8  # smaller ones lie above others and are not to blame
         high = {id(b) for b, (number, offset) in places
                 if starts[number] + offset + b.nbytes > plan.peak and b.nbytes > least}  # fmt: skip
         return sorted(order, key=lambda b: id(b) not in high)
 
-    tried = [sorted(todo, key=order) for order in orders]
+    tried = [sorted(large, key=order) for order in orders]
     for _ in range(1 + TRIALS):
         for index, order in enumerate(tried):
             if not plan.slabs or plan.transient > CLOSE * plan.peak:
