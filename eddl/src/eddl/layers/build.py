@@ -118,9 +118,7 @@ def per_axis(value: Sizes, rank: int, what: str, least: int = 1) -> tuple[int, .
     return tuple(int(s) for s in sizes)
 
 
-def borders(
-    padding: Padding, rank: int, layer: str, extents: Sequence[int] = ()
-) -> dict[str, Any]:
+def borders(padding: Padding, rank: int, layer: str, extents: Sequence[int] = ()) -> dict[str, Any]:
     """A padding as the ONNX attributes `auto_pad` and `pads`. "same" is numbers for windows of
     these `extents` that move on by one, where onnxruntime takes no `auto_pad` of dilated ones."""
     named = {"same": "SAME_UPPER", "valid": "VALID"}
