@@ -93,6 +93,12 @@ def test_another_version_is_refused(monkeypatch):
         library.Library(LOADED.path)
 
 
+def test_a_version_that_was_not_tried_is_warned_of(monkeypatch):
+    monkeypatch.setattr(library, "TRIED", (3, 13))
+    with pytest.warns(RuntimeWarning, match="eddl was tested with 3.13 alone"):
+        library.Library(LOADED.path)
+
+
 def test_a_reference_implementation_is_refused():
     describe = handles.describe
     x = describe(LOADED, (2, 7, 5, 5), handles.channels_last((2, 7, 5, 5)), "int8")
