@@ -29,14 +29,19 @@ from eddl.backends.onednn.backend import OneDnnBackend
 from eddl.backends.onednn.endings import Ending
 from eddl.backends.onednn.library import Library, Refused
 from eddl.backends.onednn.lines import Line
-from eddl.backends.onednn.tiles import FEW, Run, Shape, shape
+from eddl.backends.onednn.tiles import FEW, Shape, shape
+from eddl.backends.onednn.transforms import (
+    as_lines,
+    columns_of,
+    in_blocks,
+    sized,
+    stacked,
+    times,
+)
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Layout, Offer, Thunk
 from eddl.ops.windows import Windows
 
 Array = np.ndarray[Any, Any]
-
-BLOCK = 1 << 12
-"""Columns of a matrix product that stay in the cache."""
 
 APART = 80
 """Numbers between the places of a transform: at distances that are powers of two, they would
@@ -136,7 +141,7 @@ class _Memory:
 
         def lines(*sizes: int) -> Any:
             slots = take((inner.products, math.prod(sizes) + APART))
-            return None if slots is None else _sized(slots, *sizes)
+            return None if slots is None else sized(slots, *sizes)
 
         self.taps = take((0 if s.kept else outer.taps * inner.taps, size))
         places = outer.products if s.flat and not (grad or s.kept) else 0
@@ -200,11 +205,11 @@ class _Work:
         """The forward convolution, or the gradient by the data."""
         m = _Memory(Workspace(workspace), self)
         s = self.shape
-        x, y = _lines(inputs[0]), _lines(outputs[0])
+        x, y = as_lines(inputs[0]), as_lines(outputs[0])
         taking = (follower for follower in self.followers if follower != "Relu")
         given = dict(zip(taking, inputs[2:], strict=True))
         if "Add" in given:
-            given["Add"] = _lines(given["Add"])
+            given["Add"] = as_lines(given["Add"])
         rounds = []
         if s.kept:
             m.places = inputs[1].view(np.float32).reshape(s.outer.short.products, -1)
@@ -220,14 +225,14 @@ class _Work:
             if not s.flat:
                 lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
             for strip in s.across:
-                near, far = _sized(own.near, *s.near(strip)), _sized(own.far, *s.far(strip))
+                near, far = sized(own.near, *s.near(strip)), sized(own.far, *s.far(strip))
                 middle: list[Thunk] = []
                 if s.flat:
                     ends = (side[:, :, 0] for side in (near, far))
                     middle += self.line.bind(next(ends), m.places, next(ends), own.scratch)
                 else:
                     for p, matrix in enumerate(places):
-                        middle += _products(matrix, m.taps, own.kernels)
+                        middle += times(matrix, m.taps, own.kernels)
                         middle += self._tiles(strip, near[p], own.inner_near)
                         middle += lines
                         middle += self._untiled(strip, own.inner_far, far[p])
@@ -247,7 +252,7 @@ class _Work:
         """The gradient by the weights."""
         m = _Memory(Workspace(workspace), self)
         s = self.shape
-        x, dy = _lines(inputs[0]), _lines(inputs[1])
+        x, dy = as_lines(inputs[0]), as_lines(inputs[1])
         inner = np.ascontiguousarray(self.inner.T)
         tasks = []
         for (first, last), own in zip(self.parts, m.own, strict=True):
@@ -255,7 +260,7 @@ class _Work:
             if not s.flat:
                 lines = self.line.bind(own.inner_near, own.kernels, own.inner_far, own.scratch)
             for strip in s.across:
-                near, far = _sized(own.near, *s.near(strip)), _sized(own.far, *s.far(strip))
+                near, far = sized(own.near, *s.near(strip)), sized(own.far, *s.far(strip))
                 begin: list[Thunk] = []  # what is done first, and what with all others
                 more: list[Thunk] = []
                 if s.flat:
@@ -273,8 +278,8 @@ class _Work:
                             *lines,
                         ]
                         goals = [a.reshape(len(inner), -1) for a in (total, own.part)]
-                        begin += [*shared, *_products(inner, own.kernels, goals[0])]
-                        more += [*shared, *_products(inner, own.kernels, goals[1]),
+                        begin += [*shared, *times(inner, own.kernels, goals[0])]
+                        more += [*shared, *times(inner, own.kernels, goals[1]),
                                  partial(np.add, total, own.part, out=total)]  # fmt: skip
                 strips.append((strip, near, far, begin, more))
             calls: list[Thunk] = []
@@ -289,7 +294,7 @@ class _Work:
         gathered = np.tile(self.outer.T, len(tasks))  # of all threads' sums
         sums = m.sums.reshape(gathered.shape[1], -1)
         made = m.taps.reshape(len(gathered), -1)
-        rounds.append(self._weights(_blocks(gathered, sums, made)))
+        rounds.append(self._weights(in_blocks(gathered, sums, made)))
         rounds.append(self._weights(self.line.pack(outputs[0], m.taps, out=True)))
         return in_turn(rounds)
 
@@ -317,7 +322,7 @@ class _Work:
         """The calls that bring weights where they are read, and those of planes transform them."""
         rounds = [self._weights(self.line.pack(weights, taps))]
         if places is not None:
-            rounds.append(self._weights(_blocks(self.outer, taps, places)))
+            rounds.append(self._weights(in_blocks(self.outer, taps, places)))
         return rounds
 
     def _weights(self, calls: Sequence[Thunk]) -> Thunk:
@@ -350,12 +355,12 @@ class _Work:
         """Transform along the first axis."""
         axis, inner = self.shape.outer, self.shape.inner
         goals = target.reshape(*target.shape[:2], -1).swapaxes(0, 1)
-        columns = _columns(inner.written(strip) if gradient else inner.read(strip), x)
+        columns = columns_of(inner.written(strip) if gradient else inner.read(strip), x)
         for sample, tiles, place in self._samples(units):
             source = x[sample].reshape(len(x[sample]), -1)
             for run in axis.writes(tiles, gradient=True) if gradient else axis.reads(tiles):
                 goal = goals[place + run.first : place + run.last]
-                yield from _products(run.matrix, _stack(source, run)[..., columns], goal)
+                yield from times(run.matrix, stacked(source, run)[..., columns], goal)
 
     def _tiles(
         self, strip: range, source: Array, target: Array, *, gradient: bool = False
@@ -366,7 +371,7 @@ class _Work:
         before = (axis.written(strip) if gradient else axis.read(strip)).start
         for run in axis.writes(strip, gradient=True) if gradient else axis.reads(strip):
             goal = goals[:, :, run.first : run.last].transpose(1, 2, 0, 3)
-            yield from _products(run.matrix, _stack(source, run, before), goal)
+            yield from times(run.matrix, stacked(source, run, before), goal)
 
     def _untiled(self, strip: range, source: Array, target: Array) -> Iterator[Thunk]:
         """Transform back along the second axis."""
@@ -374,8 +379,8 @@ class _Work:
         products = source.reshape(len(source), len(target), len(strip), -1)
         for run in axis.writes(strip):
             made = products[:, :, run.first : run.last].transpose(1, 2, 0, 3)
-            goal = _stack(target, run, axis.written(strip).start)
-            yield from _products(run.matrix, made, goal)
+            goal = stacked(target, run, axis.written(strip).start)
+            yield from times(run.matrix, made, goal)
 
     def _gather(
         self, units: range, strip: range, far: Array, y: Array, given: dict[str, Array],
@@ -384,7 +389,7 @@ class _Work:
         """Transform back along the first axis, and what follows in the same pass."""
         axis = self.shape.outer
         products = far.reshape(*far.shape[:2], -1).swapaxes(0, 1)
-        columns = _columns(self.shape.inner.written(strip), y)
+        columns = columns_of(self.shape.inner.written(strip), y)
         for sample, tiles, place in self._samples(units):
             goal = y[sample].reshape(len(y[sample]), -1)
             more = {f: x[sample].reshape(goal.shape)[:, columns] if f == "Add" else x
@@ -392,7 +397,7 @@ class _Work:
             for run in axis.writes(tiles):
                 some = products[place + run.first : place + run.last]
                 if self.end is None:
-                    yield from _products(run.matrix, some, _stack(goal, run)[..., columns])
+                    yield from times(run.matrix, some, stacked(goal, run)[..., columns])
                 else:
                     with self.backend.library.alone():
                         calls = [*self.end.bind(run, some, goal[:, columns], more, bias, scratch)]
@@ -407,61 +412,3 @@ def _run_alone(library: Library, task: Thunk) -> None:
 def _rest(units: range, *sides: Array) -> list[Thunk]:
     """The last group may be smaller: the rest of its places counts as nothing."""
     return [partial(s[:, len(units) :].fill, 0) for s in sides if len(units) < s.shape[1]]
-
-
-def _lines(x: Array) -> Array:
-    """A volume with its third axis and its channels in one: [N, Z, Y, X C]; a plane's Y is 1."""
-    last = np.moveaxis(x, 1, -1)
-    if last.ndim == 4:
-        last = last[:, :, None]
-    if not last.flags.c_contiguous:
-        last = np.ascontiguousarray(last)  # the caller's own array may lie in any way
-    return last.reshape(*last.shape[:3], -1)
-
-
-def _sized(slots: Array, *sizes: int) -> Array:
-    """What lies at the places' beginnings, slots [places, room] -> [places, *sizes]."""
-    return slots[:, : math.prod(sizes)].reshape(len(slots), *sizes)
-
-
-def _columns(rows: range, x: Array) -> slice:
-    """Where these of the second axis lie, x [samples, first axis, second axis, rest], where this
-    and the rest are one axis."""
-    return slice(rows.start * x.shape[-1], rows.stop * x.shape[-1])
-
-
-def _stack(x: Array, run: Run, before: int = 0) -> Array:
-    """The rows of each tile, x [..., rows, columns] -> [..., tiles, rows, columns]; nothing is
-    copied, and tiles may overlap. `x` is contiguous, and has none of so many rows `before`."""
-    *outer, rows, columns = x.strides
-    shape = (*x.shape[:-2], run.last - run.first, run.rows, x.shape[-1])
-    strides = (*outer, run.step * rows, rows, columns)
-    return np.ndarray(shape, x.dtype, x, (run.start - before) * rows, strides)
-
-
-def _products(matrix: Array, source: Array, target: Array) -> Iterator[Thunk]:
-    """target = matrix source, for stacks [..., rows, columns]: as few calls as will do, each of
-    which meets one block of columns after the other."""
-    columns = source.shape[-1]
-    if not columns:
-        return
-    step = -(-columns // -(-columns // BLOCK))
-    whole = columns // step
-    parts = [(0, whole * step, whole)]
-    if whole * step < columns:
-        parts.append((whole * step, columns, 1))
-    for first, last, blocks in parts:
-        sizes = blocks, (last - first) // blocks
-        ends = (
-            np.moveaxis(a[..., first:last].reshape(*a.shape[:-1], *sizes), -2, -3)
-            for a in (source, target)
-        )
-        yield partial(np.matmul, matrix, next(ends), next(ends))
-
-
-def _blocks(matrix: Array, source: Array, target: Array) -> list[Thunk]:
-    """target = matrix source, a block of columns a call."""
-    return [
-        partial(np.matmul, matrix, source[:, i : i + BLOCK], target[:, i : i + BLOCK])
-        for i in range(0, source.shape[1], BLOCK)
-    ]
