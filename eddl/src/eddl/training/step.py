@@ -22,6 +22,7 @@ from eddl import devices
 from eddl.compiler import (
     Backend,
     Evaluation,
+    Found,
     Handover,
     Program,
     Slabs,
@@ -56,13 +57,17 @@ MICRO = 1 << 32
 
 @dataclass
 class Parts:
-    """A compiled step: the gradients part, what it leaves, and the update part, if there is one."""
+    """A compiled step: the gradients part, and the update part, if there is one."""
 
     gradients: Program | Evaluation
-    handover: Handover
     update: Program | None = None
     exact: Program | None = None
     """The update that reads all gradients, where a bound cannot say that they are finite."""
+
+    @property
+    def left(self) -> Handover | None:
+        """The gradients that the first part leaves for the second."""
+        return self.gradients.left if isinstance(self.gradients, Program) else None
 
 
 class Step:
@@ -186,9 +191,7 @@ class Step:
             for run, memory in self._waiting for s in run.members
         }  # fmt: skip
         self._graph = graph.transform(copy_node, places)
-        flows = self._graph.outputs[self._count :]
-        self._flows = dict(zip(flows, self._owners, strict=not accumulate))
-        self._hands = bool(self._flows)
+        self._hands = bool(self._owners) and not accumulate
 
     def __call__(self, *arrays: Any) -> list[Array]:
         """Compute the outputs, then update parameters and states; returns arrays of their own."""
@@ -220,7 +223,7 @@ class Step:
         Ctrl-C takes effect when it is done."""
         state = self.state
         last = self._last
-        lost = self._hands and (last is None or not last.handover.waits)
+        lost = self._hands and (last is None or not self._slabs.holds(last.left))
         if not state.micro or lost:
             raise StateError("update: received no gradients, expected a call of add before")
         state.micro[...] = 0
@@ -242,8 +245,9 @@ class Step:
     def discard(self) -> None:
         """Forget the gradients and new states gathered since the last update."""
         self.state.micro[...] = 0
-        if self._hands and self._last is not None:
-            self._slabs.forget(self._last.handover)
+        left = None if self._last is None else self._last.left
+        if left is not None:
+            self._slabs.forget(left)
 
     def compute(self, *arrays: Any) -> list[Array]:
         """The outputs alone; nothing is changed."""
@@ -412,9 +416,8 @@ class Step:
 
     def _compile(self, types: Sequence[Type], *, defers: bool) -> Parts:
         groups = self.state.groups
-        offsets = {p: g.offset(p) for g in groups for p in g.parameters} if self._hands else {}
-        places = {flow: offsets[parameter] for flow, parameter in self._flows.items()}
-        handover = Handover(places, self.state.gradient_bytes, defers=defers)
+        offsets = [group.offset(p) for group in groups for p in group.parameters]
+        places = dict(enumerate(offsets, self._count))
         taken = self._taken(types)
         program = compile_graph(
             self._graph,
@@ -422,7 +425,7 @@ class Step:
             self._backend,
             self._slabs,
             memory_of=self._memory_of,
-            handover=handover,
+            left=Handover(places, self.state.gradient_bytes, defers) if self._hands else None,
             precision=self._precision,
             memory=self._memory,
             taken=taken,
@@ -430,33 +433,35 @@ class Step:
         )
         if not self._fallback:
             refuse_fallbacks(program, self._graph, self._device)
-        parts = Parts(program, handover)
+        parts = Parts(program)
         if groups and defers == self._defers:
-            parts.update = self._compile_update(handover)
+            parts.update = self._compile_update(parts.left)
             least = parts.update.plan.transient
             if isinstance(self._memory, int) and taken + least > self._memory:
                 raise too_little(self._memory, taken, least)
         return parts
 
-    def _compile_update(self, handover: Handover, *, exact: bool = False) -> Program:
-        """The update that follows a program with this handover."""
+    def _compile_update(self, left: Handover | None, *, exact: bool = False) -> Program:
+        """The update that follows a program which left this."""
         if self._accumulate and self._last is not None:
             assert self._last.update is not None
             return self._last.update  # what is gathered is the same for all
-        apart = {self._flows[flow]: flow for flow in handover.tails if flow in self._flows}
-        bounded = {self._flows[flow] for flow in handover.bounded} if not exact else set()
-        graph, places, made = update_graph(
-            self.state, self._waiting, gathered=self._accumulate, apart=apart, bounded=bounded,
+        tails, known = ((), ()) if left is None else (left.tails, left.bounded)
+        bounded = {self._owners[i - self._count] for i in known} if not exact else set()
+        graph, leaves = update_graph(
+            self.state, self._waiting, gathered=self._accumulate, bounded=bounded,
+            apart={self._owners[i - self._count] for i in tails},
             bounds=self._bounds if bounded else (),
         )  # fmt: skip
-        handover.lend(places, {leaf: apart[parameter] for leaf, parameter in made.items()})
+        number = {parameter: i for i, parameter in enumerate(self._owners, self._count)}
+        numbers = {leaf: number[parameter] for leaf, parameter in leaves.items()}
         program = compile_graph(
             graph,
             {rate: rate.type for rate in graph.inputs},
             self._backend,
             self._slabs,
             memory_of=self._memory_of,
-            handover=handover,
+            found=None if left is None else Found(left, numbers),
             poison=self._poison,
         )
         assert isinstance(program, Program)
@@ -465,13 +470,13 @@ class Step:
     def _update_after(self, parts: Parts | None) -> Program:
         """The update part that tells for sure whether gradients are finite."""
         if parts is None or parts.update is None:
-            return self._compile_update(Handover({}, 0))
+            return self._compile_update(None)
         small = all(bound <= LIMIT for bound in self._bounds)
         lost = not all(np.isfinite(group.total) for group in self.state.groups)
-        if small or lost or not parts.handover.bounded:
+        if small or lost or parts.left is None or not parts.left.bounded:
             return parts.update
         if parts.exact is None:
-            parts.exact = self._compile_update(parts.handover, exact=True)
+            parts.exact = self._compile_update(parts.left, exact=True)
         return parts.exact
 
     def _taken(self, types: Sequence[Type]) -> int:
