@@ -44,7 +44,7 @@ def trained(device, **options):
 
 def parts(net):
     (one,) = net.built()._passes.values()
-    return [found for (_, made), found in one.step._parts.items() if not made]
+    return [found for (_, whole), found in one.step._compiled.kept.items() if not whole]
 
 
 def deferred(net):

@@ -77,9 +77,10 @@ class Slabs:
     def forget(self, left: Handover) -> None:
         """Nobody will read these values, or not again."""
         with self.lock:
-            self._aside.pop(left, None)
             if self.here is left:
                 self.here = None
+            else:
+                self._aside.pop(left, None)
 
     def _bytes(self, memory: Any, count: int) -> Any:
         return self.backend.view(memory, 0, Type("uint8", (count,)))

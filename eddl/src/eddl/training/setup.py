@@ -22,8 +22,9 @@ from eddl.training import surgery
 from eddl.training.budget import read_memory
 from eddl.training.counters import Counters, Score
 from eddl.training.heads import Head
+from eddl.training.precision import check_precision
 from eddl.training.state import Averages, LossScale, Rules, TrainingState, begin_training
-from eddl.training.step import Step, check_precision
+from eddl.training.step import Step
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
