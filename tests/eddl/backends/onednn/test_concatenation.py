@@ -10,7 +10,7 @@ from eddl.errors import DeviceError
 from eddl.graph import Graph, Input, Type
 from eddl.ops import apply
 
-from .oracle import check, data
+from .oracle import ARRAY, check, compiled, data
 
 try:
     BACKEND = devices.backend("cpu:onednn")
@@ -56,6 +56,19 @@ def test_a_part_is_copied_or_added_in_one_pass(space, cut, follower):
     y = {None: part, "first": part + other, "second": other + part, "itself": part + part}[follower]
     kernels = check([*inputs, *more], [y, apply("Neg", other)], [*arrays, *values])
     assert len([name for name in kernels if name.startswith("part")]) == 1
+
+
+@pytest.mark.parametrize("ends", [(6, 7, 8), (32, 1, 1), (6, 1, 1)])
+def test_a_part_with_one_channel_or_position_comes_from_a_value_with_more(ends):
+    inputs, arrays = data((2, 16, 7, 8), (32, 16, 1, 1))
+    starts = (0 if ends[0] == 32 else 5, 0, 0)
+    made = apply("Conv", *inputs)  # its channels lie last, and those of the part any way
+    part = apply("Slice", made, np.array(starts), np.array(ends), np.array([1, 2, 3]))
+    batches = [arrays, [array + 1 for array in arrays]]
+    program = compiled(inputs, [part], arrays, BACKEND)
+    for given in batches:
+        expected = compiled(inputs, [part], given, ARRAY).run(given)
+        np.testing.assert_allclose(program.run(given)[0], expected[0], rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_no_dense_part_is_left_to_the_array_backend():

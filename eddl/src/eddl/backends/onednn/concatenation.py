@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from ctypes import c_int
 from typing import Any
@@ -29,6 +30,8 @@ from eddl.ops.arrangement import slice_ranges
 WAYS = CHANNELS_LAST, PLAIN
 """How values may lie. Which way is settled when a call is bound, and its kernel is made again: that
 takes less than a tenth of a millisecond, and the others take no memory any more."""
+
+Array = np.ndarray[Any, Any]
 
 NEAR = 16
 """Nodes up to which a cut waits for an addition behind it; beyond, the whole would wait with it."""
@@ -58,7 +61,7 @@ def concat(backend: OneDnnBackend, node: Node) -> Offer:
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
         (result,) = outputs
-        layout = PLAIN if result.flags.c_contiguous else CHANNELS_LAST
+        layout = _way(result)
         made, sources, target = make(layout)
         lie = np.ascontiguousarray if layout == PLAIN else straight
         pairs = enumerate(zip(sources, map(lie, inputs), strict=True), MULTIPLE_SRC)
@@ -86,9 +89,9 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
     def add(operations: Operations) -> None:
         operations.append("sum", single(1.0), 0, 0)
 
-    def make(layout: Layout) -> tuple[Kernel, Descriptor, Descriptor]:
-        rule = row_major if layout == PLAIN else channels_last
-        target = backend.describe(y.type, layout)
+    def make(before: Layout, after: Layout) -> tuple[Kernel, Descriptor, Descriptor]:
+        rule = row_major if before == PLAIN else channels_last
+        target = backend.describe(y.type, after)
         source = describe(library, y.type.sizes, rule(x.type.sizes), x.dtype.name)
         made = Kernel(library, "reorder", source, library.engine, target, library.engine,
                       attributes(library, add if rest else None), slow=True)  # fmt: skip
@@ -96,17 +99,13 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
             raise Yielded("its reference implementation")
         return made, source, target
 
-    kernels = [make(way)[0] for way in WAYS]
+    kernels = [make(*ways)[0] for ways in itertools.product(WAYS, repeat=2)]
     index = tuple(slice(start, stop) for start, stop, _ in ranges)
     count = len(node.inputs)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Thunk:
-        (result,) = outputs
-        plain = result.flags.c_contiguous
-        made, source, target = make(PLAIN if plain else CHANNELS_LAST)
-        data = inputs[0] if plain else np.moveaxis(inputs[0], 1, -1)
-        data = np.ascontiguousarray(data)  # the caller's own array may lie in any way
-        data = data if plain else np.moveaxis(data, -1, 1)
+        data, (result,) = straight(inputs[0]), outputs
+        made, source, target = make(_way(data), _way(result))
         run = made.bind({SRC: (source, data[index]), DST: (target, result)}, workspace)
         if not rest or inputs[count].ctypes.data == result.ctypes.data:
             return run
@@ -121,6 +120,12 @@ def cut(backend: OneDnnBackend, node: Node, *rest: Node) -> Offer:
             Arrangement((way, *[None] * (count - 1), *[way] * len(rest)), (way,)) for way in WAYS
         ],
     )
+
+
+def _way(array: Array) -> Layout:
+    """How an array lies: both ways, where it has one channel or one position; what it is cut from
+    may still have more."""
+    return PLAIN if array.flags.c_contiguous else CHANNELS_LAST
 
 
 def _chains(backend: OneDnnBackend, node: Node) -> Sequence[Pattern]:
