@@ -16,6 +16,7 @@ import numpy as np
 
 from eddl.compiler import training_form
 from eddl.graph import Graph, State, Type, Value
+from eddl.losses.parts import total_and_count
 from eddl.ops.differentiation import gradients
 from eddl.ops.table import PRIVATE, apply, copy_node, integers
 from eddl.training.state import Averages, TrainingState
@@ -151,11 +152,9 @@ def _flows(
 def _weighed(loss: Value, inputs: Sequence[Value]) -> tuple[Value, Value]:
     """A loss as total and weight, over which micro-batches are summed: a mean's own, else the loss
     times the number of samples, and that number."""
-    node = loss.node
-    if node is not None and (node.domain, node.op) == (PRIVATE, "Average"):
-        total, weight = node.inputs
-        assert total is not None and weight is not None
-        return total, weight
+    own = total_and_count(loss)
+    if own is not None:
+        return own
     batch = next((v for v in inputs if v.rank), None)
     if batch is None:
         return loss, apply("Cast", np.ones(()), to=loss.dtype)

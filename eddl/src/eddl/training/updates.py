@@ -1,9 +1,9 @@
 """The update part of a step as one graph: from gradients to new parameters, all or none.
 
 What is not finite is found first: by a bound on the squares of gradients, where their program found
-one, else by reading them. Then every new state, of parameters, slots, running
-statistics, counts and averages, is selected: the new one where all was finite, else the old one. A
-slot's new value is selected where it is computed, so that the optimizer's chain stays fused.
+one, else by reading them. Then every new state, of parameters, slots, running statistics, counts
+and averages, is selected: the new one where all was finite, else the old one. A slot's new value is
+selected where it is computed, so that the optimizer's chain stays fused.
 """
 
 from __future__ import annotations
