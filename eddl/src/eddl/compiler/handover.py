@@ -21,10 +21,10 @@ class Handover:
     """Outputs that a program leaves within the first `nbytes` bytes of the slabs, and does not
     return.
 
-    `places` gives the offset of each. What compiling makes of it is `Program.left`: a `SquareBound`
-    covers the `bounded` ones, and where the program `defers`, the making of some of these may be
-    left to who reads them. Then `tails` stand for those outputs, and the places of the tails'
-    `operands` come first.
+    `places` gives the offset of each, by its number among the graph's outputs. What compiling makes
+    of this is `Program.left`: a `SquareBound` covers the `bounded` ones, and where the program
+    `defers`, the making of some of these may be left to who reads them. Then `tails` stand for
+    those, and the places of the tails' `operands` come first.
     """
 
     places: Mapping[int, int]
