@@ -91,6 +91,12 @@ def test_another_version_is_refused(monkeypatch):
         library.Library(LOADED.path)
 
 
+def test_a_version_that_was_not_tried_is_warned_of(monkeypatch):
+    monkeypatch.setattr(library, "TRIED", (3, 13))
+    with pytest.warns(RuntimeWarning, match="eddl was tested with 3.13 alone"):
+        library.Library(LOADED.path)
+
+
 def test_flags_of_the_processor_are_believed_only_with_their_tiles(monkeypatch, tmp_path):
     flags = tmp_path / "cpuinfo"
     flags.write_text("flags\t\t: fpu amx_tile amx_bf16\n")

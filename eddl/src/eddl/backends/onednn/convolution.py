@@ -40,12 +40,14 @@ from eddl.ops.windows import Windows
 
 
 def geometry(windows: Windows) -> list[Any]:
-    """Strides, dilations (counted from 0) and paddings, as oneDNN takes them."""
+    """Strides, dilations (counted from 0) and paddings, as oneDNN takes them; one position is not
+    dilated, which ends some of its versions."""
     if min((*windows.before, *windows.after)) < 0:
         raise Refused("negative paddings")
+    kernels = zip(windows.kernel, windows.dilations, strict=True)
     return [
         longs(windows.strides),
-        longs([d - 1 for d in windows.dilations]),
+        longs([d - 1 if k > 1 else 0 for k, d in kernels]),
         longs(windows.before),
         longs(windows.after),
     ]
