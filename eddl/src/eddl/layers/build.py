@@ -118,8 +118,9 @@ def per_axis(value: Sizes, rank: int, what: str, least: int = 1) -> tuple[int, .
     return tuple(int(s) for s in sizes)
 
 
-def borders(padding: Padding, rank: int, layer: str) -> dict[str, Any]:
-    """A padding as the ONNX attributes `auto_pad` and `pads`."""
+def borders(padding: Padding, rank: int, layer: str, extents: Sequence[int] = ()) -> dict[str, Any]:
+    """A padding as the ONNX attributes `auto_pad` and `pads`. "same" is numbers for windows of
+    these `extents` that move on by one, where onnxruntime takes no `auto_pad` of dilated ones."""
     named = {"same": "SAME_UPPER", "valid": "VALID"}
     if isinstance(padding, str):
         if padding not in named:
@@ -127,6 +128,8 @@ def borders(padding: Padding, rank: int, layer: str) -> dict[str, Any]:
                 f"{layer}: received padding {padding!r}, expected 'same', 'valid', a number, one "
                 "an axis, or pairs (before, after)"
             )
+        if padding == "same" and extents:
+            return {"pads": (*((n - 1) // 2 for n in extents), *(n // 2 for n in extents))}
         return {"auto_pad": named[padding]}
     given: list[Any] = [padding] * rank if isinstance(padding, (int, np.integer)) else [*padding]
     spread = [(p, p) if isinstance(p, (int, np.integer)) else tuple(p) for p in given]
@@ -136,6 +139,15 @@ def borders(padding: Padding, rank: int, layer: str) -> dict[str, Any]:
             f"least 0, or {rank} of them or of pairs (before, after)"
         )
     return {"pads": tuple(int(p[side]) for side in (0, 1) for p in spread)}
+
+
+def extents(
+    kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[int, ...]:
+    """What windows that move on by one extend over on each axis; of others nothing."""
+    if {*strides} != {1}:
+        return ()
+    return tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
 
 
 def fraction(value: float, layer: str, what: str) -> float:

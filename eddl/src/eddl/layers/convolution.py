@@ -10,6 +10,7 @@ from eddl.layers.build import (
     Start,
     borders,
     channels,
+    extents,
     parameter,
     per_axis,
     spatial_rank,
@@ -74,6 +75,8 @@ def _conv(
     shape = (filters, count // group, *kernel)
     weight = parameter(shape, x.dtype, initializer, label, "weight")
     bias = (parameter((filters,), x.dtype, "zeros", label, "bias"),) if use_bias else ()
+    steps = per_axis(strides, rank, f"{layer} strides")
+    spread = per_axis(dilations, rank, f"{layer} dilations")
     return apply(
         "Conv",
         x,
@@ -81,10 +84,10 @@ def _conv(
         *bias,
         label=label,
         kernel_shape=kernel,
-        strides=per_axis(strides, rank, f"{layer} strides"),
-        dilations=per_axis(dilations, rank, f"{layer} dilations"),
+        strides=steps,
+        dilations=spread,
         group=group,
-        **borders(padding, rank, layer),
+        **borders(padding, rank, layer, extents(kernel, steps, spread)),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from eddl.errors import AttributeValueError, ShapeError
 from eddl.graph import Node, Value
-from eddl.layers.build import Padding, Sizes, borders, per_axis, spatial_rank, tensor
+from eddl.layers.build import Padding, Sizes, borders, extents, per_axis, spatial_rank, tensor
 from eddl.ops.table import apply, integers, make_node
 
 
@@ -26,8 +26,9 @@ def _pool(
 ) -> Node:
     rank = spatial_rank(x, layer)
     kernel = per_axis(kernel_size, rank, f"{layer} kernel_size")
+    steps = per_axis(kernel if strides is None else strides, rank, f"{layer} strides")
     spread = per_axis(dilations, rank, f"{layer} dilations")
-    edges = borders(padding, rank, layer)
+    edges = borders(padding, rank, layer, extents(kernel, steps, spread))
     pads = edges.get("pads", (0,) * (2 * rank))
     if any(pad >= d * (k - 1) + 1 for pad, k, d in zip(pads, kernel * 2, spread * 2, strict=True)):
         raise AttributeValueError(
@@ -40,7 +41,7 @@ def _pool(
         op,
         x,
         kernel_shape=kernel,
-        strides=per_axis(kernel if strides is None else strides, rank, f"{layer} strides"),
+        strides=steps,
         dilations=spread,
         ceil_mode=int(ceil_mode),
         # VALID has no room for windows that end behind the input.
