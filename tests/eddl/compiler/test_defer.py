@@ -9,7 +9,7 @@ import eddl
 from eddl import layers
 from eddl.compiler import bound
 from eddl.errors import MemoryLimitError
-from eddl.graph import Type
+from eddl.graph import State, Type
 
 from .graphs import overlaps
 
@@ -44,11 +44,11 @@ def trained(device, **options):
 
 def parts(net):
     (one,) = net.built()._passes.values()
-    return [found for (_, made), found in one.step._parts.items() if not made]
+    return [found for (_, whole), found in one.step._compiled.kept.items() if not whole]
 
 
 def deferred(net):
-    return [len(found.handover.tails) // 2 for found in parts(net)]
+    return [len(found.left.tails if found.left else ()) for found in parts(net)]
 
 
 @pytest.mark.parametrize("options", [
@@ -76,12 +76,14 @@ def test_gradients_that_are_wanted_together_are_made(device, options):
 def test_no_two_of_them_take_memory_at_once(device):
     net, _ = trained(device)
     for found in parts(net):
-        plan, tails = found.update.plan, found.handover.tails
-        lives = sorted((b.birth, b.death) for v, b in plan.buffers.items() if v in tails)
-        assert len(lives) >= 3
+        plan = found.update.plan
+        made = [b for v, b in plan.buffers.items() if isinstance(v, State) and b.outside is None
+                and v not in plan.found]  # fmt: skip
+        lives = sorted((b.birth, b.death) for b in made)
+        assert len(lives) >= 3 and len(lives) == len(found.left.tails)
         assert all(one[1] < next[0] for one, next in itertools.pairwise(lives))
-        operands = sum(v.type.nbytes for v in found.handover.operands)
-        assert 2 * operands <= sum(plan.buffers[v].nbytes for v in plan.buffers if v in tails)
+        operands = sum(v.type.nbytes for v in found.left.operands)
+        assert 2 * operands <= sum(b.nbytes for b in made)
         assert not overlaps(plan) and not overlaps(found.gradients.plan)
 
 

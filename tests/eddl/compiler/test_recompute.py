@@ -82,7 +82,7 @@ def trained(network, memory, *, poison=False, **options):
     net.build(optimizer=eddl.Adam(1e-2), loss="categorical_cross_entropy", metrics=["accuracy"],
               memory=memory, ema=0.9, **options)  # fmt: skip
     step = net.built().find([LABELS], training=True).step
-    step._poison = poison
+    step._compiled.poison = poison
     found = [net.train_batch(IMAGES, LABELS) for _ in range(3)]
     return net, found
 

@@ -125,11 +125,12 @@ def test_memory_is_put_aside_once_and_forgotten():
     slabs.memory[0][:] = 7
     slabs.leave(left)
     slabs.reserve([512])
+    assert slabs.here is None and slabs.holds(left)
     slabs.memory[0][:] = 0
     slabs.take(left)
     np.testing.assert_array_equal(slabs.memory[0][:128], 7)
-    assert left.aside is None and left.waits
+    assert slabs.here is left and slabs.holds(left)
     slabs.forget(left)
-    assert not left.waits
+    assert not slabs.holds(left)
     with pytest.raises(StateError, match="has not run"):
         slabs.take(left)

@@ -36,7 +36,7 @@ def weight(net):
 
 def bounds(net):
     (one,) = net.built()._passes.values()
-    return one.step._bounds
+    return one.step._part.bounds
 
 
 def test_a_common_step_has_a_small_bound(device):
@@ -151,7 +151,7 @@ def test_each_optimizer_has_a_bound(device):
     pairs = [(loss, net.parameters, eddl.SGD(1e-3)) for loss, net in zip(losses, nets, strict=True)]
     step = eddl.Step([x, t], losses, pairs, device=device)
     step(X, FACTORS)
-    assert step._bounds[0] < LIMIT < step._bounds[1]
+    assert step._part.bounds[0] < LIMIT < step._part.bounds[1]
     assert all(weight(net).any() for net in nets)
     before = [weight(net) for net in nets]
     with pytest.warns(RuntimeWarning, match="not finite"):

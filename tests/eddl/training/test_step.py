@@ -53,16 +53,6 @@ def test_results_own_their_memory():
     assert not np.shares_memory(same, data)
 
 
-def test_programs_of_many_shapes_share_memory_and_are_kept_least_recently_used():
-    x = eddl.Input((1, None, None))
-    net = eddl.Model(x, eddl.zoo.unet(x, classes=2, filters=4, depth=2))
-    sizes = [(8 + 2 * i, 8) for i in range(12)]
-    first = {s: net.predict(np.ones((1, 1, *s), "float32")) for s in sizes}
-    for s in reversed(sizes):
-        np.testing.assert_array_equal(net.predict(np.ones((1, 1, *s), "float32")), first[s])
-    assert len(net._predict._parts) == 8
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_dead_memory_is_never_read(training):
     """The whole U-Net step with every dead buffer poisoned gives the same bits."""

@@ -9,17 +9,19 @@ no backend.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from eddl.compiler.arrange import arrange
 from eddl.compiler.bound import bound_squares
+from eddl.compiler.defer import undertake
 from eddl.compiler.differentiate import check_differentiable, differentiate
 from eddl.compiler.fallback import Fallback, Shares, inlined_work
 from eddl.compiler.fold import fold
 from eddl.compiler.fuse import fuse
-from eddl.compiler.handover import Handover, hand_over
+from eddl.compiler.handover import Found, Handover
 from eddl.compiler.keep import is_kept, keep_weights
 from eddl.compiler.merge import merge_products
 from eddl.compiler.modes import training_form
@@ -58,6 +60,7 @@ __all__ = [
     "Call",
     "Evaluation",
     "Fallback",
+    "Found",
     "Handover",
     "Layout",
     "Offer",
@@ -102,7 +105,8 @@ def compile_graph(
     slabs: Slabs,
     *,
     memory_of: Callable[[State], Any],
-    handover: Handover | None = None,
+    left: Handover | None = None,
+    found: Found | None = None,
     precision: str = "float32",
     memory: str | int = "fast",
     taken: int = 0,
@@ -112,10 +116,10 @@ def compile_graph(
 
     A graph that only infers and whose shapes depend on data is not compiled but evaluated.
 
-    `memory_of` gives the device array of a state. `handover` says which outputs the program leaves
-    in the slabs for another one, or which leaves another one left there for it. `precision` is what
-    products compute in, `memory` how much is kept: "fast", "low" or a budget of bytes, of which
-    `taken` are those of what outlives the program.
+    `memory_of` gives the device array of a state. `left` says which outputs the program leaves in
+    the slabs for another one, `found` which leaves another one left there for it. `precision` is
+    what products compute in, `memory` how much is kept: "fast", "low" or a budget of bytes, of
+    which `taken` are those of what outlives the program.
     """
     try:
         static, _ = specialise(graph, types, backend.evaluate)
@@ -140,12 +144,11 @@ def compile_graph(
     apart = {node for node in whole.nodes if backend.apart(node)}
     final = fuse(whole, apart | sums(whole) if backend.accumulates else apart)
     outputs = list(final.outputs)
-    if handover is not None:
-        for index, old in enumerate(graph.outputs):
-            if old in handover.places and outputs.index(outputs[index]) != index:
-                outputs[index] = apply("Identity", outputs[index])  # it lies in two places
+    for index in left.places if left is not None else ():
+        if outputs.index(outputs[index]) != index:
+            outputs[index] = apply("Identity", outputs[index])  # it lies in two places
     final = Graph(final.inputs, outputs, final.updates)
-    lent = set() if handover is None else handover.places.keys() | handover.tails.keys()
+    lent = found.numbers if found is not None else {}
     outside: dict[Value, Any] = {leaf: memory_of(leaf) for leaf in final.leaves
                                  if isinstance(leaf, State) and leaf not in lent}  # fmt: skip
     final, calls, layouts = arrange(final, select(final, backend), backend)
@@ -155,12 +158,15 @@ def compile_graph(
     def living(order: Sequence[Call], lying: Mapping[Value, Layout]) -> Plan:
         return lives(final, order, layouts=lying, kept=kept, places=places)
 
-    if handover is not None:
-        defers = handover.defers and not fits(calls, layouts, living, memory, taken)
-        final, calls, layouts, places = hand_over(
-            handover, graph.outputs, final, calls, layouts, bounded, backend.alignment, defers
-        )
-
+    if left is not None:
+        ends = final.outputs
+        left = replace(left, bounded=sorted(bounded & left.places.keys()))
+        if left.defers and left.bounded and not fits(calls, layouts, living, memory, taken):
+            left, final, calls = left.deferred(final, calls, layouts, backend.alignment)
+        places = {**{ends[i]: offset for i, offset in left.places.items()}, **left.operands}
+    if found is not None:
+        calls, more = undertake(calls, found.tails)
+        layouts, places = {**layouts, **more}, {**places, **found.places}
     calls = schedule(calls, lambda order: living(order, layouts))
 
     def planned(again: Sequence[Call], lying: Mapping[Value, Layout]) -> Plan:
@@ -185,7 +191,8 @@ def compile_graph(
         backend,
         slabs,
         outside=outside,
-        handover=handover,
+        left=left,
+        found=None if found is None else found.left,
         before=before,
         kept=kept,
         inlined=inlined,

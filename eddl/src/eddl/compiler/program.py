@@ -37,9 +37,10 @@ def copied(types: Iterable[Type]) -> int:
 class Program:
     """A compiled graph. `run(inputs)` gives host arrays for the graph's outputs, in order.
 
-    `outside` gives the device arrays of states; `handover` what this program leaves for another in
-    the slabs instead of returning it (the keys of `plan.left`) or finds there. `poison=True` fills
-    every buffer with NaN when its life ends, which the tests use to find a read after it.
+    `outside` gives the device arrays of states; `left` is what this program leaves for another in
+    the slabs instead of returning it (the keys of `plan.left`), `found` what another one left there
+    for it. `poison=True` fills every buffer with NaN when its life ends, which the tests use to
+    find a read after it.
     """
 
     def __init__(
@@ -50,7 +51,8 @@ class Program:
         slabs: Slabs,
         *,
         outside: Mapping[Value, Any],
-        handover: Handover | None = None,
+        left: Handover | None = None,
+        found: Handover | None = None,
         before: Sequence[Call] = (),
         kept: Sequence[Value] = (),
         inlined: Sequence[Fallback] = (),
@@ -60,7 +62,7 @@ class Program:
         self.plan = plan
         self.backend = backend
         self._slabs = slabs
-        self._handover = handover
+        self.left, self._found = left, found
         self._poison = poison
         self._forks = forks()
         self._version = -1
@@ -77,7 +79,6 @@ class Program:
         for value in (*kept, *small):
             self._arrays[value] = self._fresh(value)
         plan.kept += copied(value.type for value in graph.inputs)
-        self._hands = handover is not None and bool(plan.found or plan.left)
         self._entries = [(value, value.type.sizes, value.dtype, self._arrays.get(value))
                          for value in graph.inputs]  # fmt: skip
         self._read = self._used()
@@ -114,8 +115,7 @@ class Program:
             self._prepare()
         if self._version != self._slabs.version:
             self._bind()
-        if self._hands or self._slabs.here is not None:
-            self._enter()
+        self._enter()
         given: dict[Value, Any] = {}
         for (value, _, _, own), array in zip(self._entries, inputs, strict=True):
             if own is None:
@@ -133,8 +133,7 @@ class Program:
         self.backend.run([*calls, *moves] if moves else calls)
         if self.graph.updates:
             written()
-        if self._hands:
-            self._leave()
+        self._leave()
         results = []
         for value, found in self._ends:
             array = self._array(value, given) if found is None else found
@@ -143,19 +142,19 @@ class Program:
 
     def _enter(self) -> None:
         """Have in the slabs what this program finds there, and nothing else that is wanted."""
-        if self._handover is not None and self.plan.found:
-            self._slabs.take(self._handover)
+        if self._found is not None:
+            self._slabs.take(self._found)
             return
-        if self._handover is not None and self.plan.left:
-            self._slabs.forget(self._handover)
+        if self.left is not None:
+            self._slabs.forget(self.left)
         self._slabs.put_aside()
 
     def _leave(self) -> None:
         """Leave there what another program will read; what this one found has been read."""
-        if self._handover is not None and self.plan.left:
-            self._slabs.leave(self._handover)
-        elif self._handover is not None:
-            self._slabs.forget(self._handover)
+        if self.left is not None:
+            self._slabs.leave(self.left)
+        elif self._found is not None:
+            self._slabs.forget(self._found)
 
     def _prepare(self) -> None:
         """Make the calls that need no run's inputs, as states may have changed since."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from eddl.compiler.handover import Handover
 from eddl.compiler.protocol import Backend
@@ -30,6 +31,8 @@ class Slabs:
         """Held by the program that runs: the others would write to the same memory."""
         self.here: Handover | None = None
         """What one program left in them for another."""
+        self._aside: WeakKeyDictionary[Handover, Any] = WeakKeyDictionary()
+        """Copies of what others left, as long as anyone may ask for it."""
 
     def reserve(self, sizes: Sequence[int]) -> None:
         """Make room for slabs of these sizes; memory that is too small is replaced."""
@@ -49,29 +52,35 @@ class Slabs:
         """Keep what was left for another program, as the slabs are about to be written."""
         left, self.here = self.here, None
         if left is not None:
-            left.aside = self._bytes(self.backend.allocate(left.nbytes), left.nbytes)
-            self.backend.copy(self._bytes(self.memory[0], left.nbytes), left.aside)
+            copy = self._bytes(self.backend.allocate(left.nbytes), left.nbytes)
+            self.backend.copy(self._bytes(self.memory[0], left.nbytes), copy)
+            self._aside[left] = copy
 
     def leave(self, left: Handover) -> None:
         """Say that a program left these values."""
-        self.here, left.aside, left.waits = left, None, True
+        self.here = left
+
+    def holds(self, left: Handover | None) -> bool:
+        """Whether these values were left and nobody has read them yet."""
+        return left is not None and (left is self.here or left in self._aside)
 
     def take(self, left: Handover) -> None:
         """Have these values in their places, for a program that is about to read them."""
         if self.here is left:
             return
-        if left.aside is None:
+        if left not in self._aside:
             raise StateError("this program reads what another one leaves, which has not run before")
         self.put_aside()
-        self.backend.copy(left.aside, self._bytes(self.memory[0], left.nbytes))
+        self.backend.copy(self._aside.pop(left), self._bytes(self.memory[0], left.nbytes))
         self.leave(left)
 
     def forget(self, left: Handover) -> None:
         """Nobody will read these values, or not again."""
         with self.lock:
-            left.aside, left.waits = None, False
             if self.here is left:
                 self.here = None
+            else:
+                self._aside.pop(left, None)
 
     def _bytes(self, memory: Any, count: int) -> Any:
         return self.backend.view(memory, 0, Type("uint8", (count,)))

@@ -26,10 +26,9 @@ def average(total: Value, count: Value) -> Value:
     """total / count, marked as such; 0 where count is 0. Every mean over positions ends in it.
 
     A loop that shares a batch out (gradient accumulation, several ranks) finds the mark in the
-    loss, `loss.node.op == "Average"`, differentiates the total, and divides by the count of all
-    shares, so that unequal shares weigh right; `count` must not depend on the prediction. A loss
-    that does not end in it (a sum of several, a ratio such as Dice) is weighed by the number of
-    samples.
+    loss (`total_and_count`), differentiates the total, and divides by the count of all shares, so
+    that unequal shares weigh right; `count` must not depend on the prediction. A loss that does not
+    end in it (a sum of several, a ratio such as Dice) is weighed by the number of samples.
 
     >>> import eddl
     >>> error = eddl.Input((3,)) - eddl.Input((3,))
@@ -37,6 +36,16 @@ def average(total: Value, count: Value) -> Value:
     'Average'
     """
     return apply("Average", total, count, domain=PRIVATE)
+
+
+def total_and_count(loss: Value) -> tuple[Value, Value] | None:
+    """What a loss is the `average` of, `None` where it is none."""
+    node = loss.node
+    if node is None or (node.domain, node.op) != (PRIVATE, "Average"):
+        return None
+    total, count = node.inputs
+    assert total is not None and count is not None
+    return total, count
 
 
 def total(value: Value) -> Value:

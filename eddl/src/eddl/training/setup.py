@@ -15,15 +15,17 @@ from eddl import constraints
 from eddl.errors import AttributeValueError, TypeMismatchError
 from eddl.graph import Input, State, Type, Value
 from eddl.losses import target_check
-from eddl.ops.table import PRIVATE, apply
+from eddl.losses.parts import total_and_count
+from eddl.ops.table import apply
 from eddl.optimizers import Optimizer
 from eddl.tensors import as_host_array
 from eddl.training import surgery
 from eddl.training.budget import read_memory
 from eddl.training.counters import Counters, Score
 from eddl.training.heads import Head
+from eddl.training.precision import check_precision
 from eddl.training.state import Averages, LossScale, Rules, TrainingState, begin_training
-from eddl.training.step import Step, check_precision
+from eddl.training.step import Step
 
 if TYPE_CHECKING:
     from eddl.training.model import Model
@@ -92,7 +94,8 @@ class Pass:
         several = len(heads) > 1
         self._names = ["loss", *(f"{head.name}_loss" for head in heads if several)]
         reported = [total, *(losses if several else ())]
-        weights = {i: w for i, v in enumerate(reported) if (w := _weight(v)) is not None}
+        weights = {i: apply("Identity", mean[1]) for i, loss in enumerate(reported)
+                   if (mean := total_and_count(loss))}  # fmt: skip
         self._weighed = list(weights)
         self.step = Step(
             [*model.inputs, *targets],
@@ -250,16 +253,6 @@ class Setup:
 
 def _free(rank: int) -> tuple[Any, ...]:
     return ("batch", *[None] * (rank - 1)) if rank else ()
-
-
-def _weight(loss: Value) -> Value | None:
-    """What a loss that is a mean divides by."""
-    node = loss.node
-    if node is None or (node.domain, node.op) != (PRIVATE, "Average"):
-        return None
-    weight = node.inputs[1]
-    assert weight is not None
-    return apply("Identity", weight)
 
 
 def _by_parameter(

@@ -233,6 +233,11 @@ class TrainingState:
     warned: bool = False
 
     @property
+    def parameters(self) -> list[State]:
+        """What learns, in the order of the groups."""
+        return [parameter for group in self.groups for parameter in group.parameters]
+
+    @property
     def nbytes(self) -> int:
         """The bytes of slots, averages and gathered gradients."""
         units = [unit for group in self.groups for unit in group.units]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -189,11 +189,6 @@ def inputs_of(model: Model, outputs: Sequence[Value]) -> list[Value]:
     """The model's inputs that outputs depend on."""
     needed = set(Graph([], outputs).leaves)
     return [value for value in model.inputs if value in needed]
-
-
-def replaced_head(model: Model, name: str, build: Callable[[Value], Value]) -> Value:
-    """The output that `build` makes of a layer's."""
-    return build(find_value(model, name))
 
 
 def chosen_parameters(model: Model, names: Sequence[str]) -> list[State]:

@@ -1,9 +1,9 @@
 """The update part of a step as one graph: from gradients to new parameters, all or none.
 
 What is not finite is found first: by a bound on the squares of gradients, where their program found
-one, else by reading them. Then every new state, of parameters, slots, running
-statistics, counts and averages, is selected: the new one where all was finite, else the old one. A
-slot's new value is selected where it is computed, so that the optimizer's chain stays fused.
+one, else by reading them. Then every new state, of parameters, slots, running statistics, counts
+and averages, is selected: the new one where all was finite, else the old one. A slot's new value is
+selected where it is computed, so that the optimizer's chain stays fused.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def update_graph(
     apart: Container[State] = (),
     bounded: Container[State] = (),
     bounds: Sequence[Array] = (),
-) -> tuple[Graph, dict[Value, int], dict[Value, State]]:
+) -> tuple[Graph, dict[Value, State]]:
     """Inputs: the learning rate of each group (float64). Output: whether all was finite.
 
     Gradients are those `gathered` over micro-batches, or leaves without memory of their own,
-    returned with their offsets among the bytes of all; those of the parameters `apart` are returned
-    with these. Gradients of `bounded` parameters are finite where `bounds` on the squares of their
-    elements, an array a group, are small; all others are read.
+    returned with the first of the parameters whose gradients each holds; those of the parameters
+    `apart` are leaves by themselves. Gradients of `bounded` parameters are finite where `bounds` on
+    the squares of their elements, an array a group, are small; all others are read.
     """
     rates = [Input(Type("float64", ()), name=f"rate {i}") for i in range(len(state.groups))]
     counts = [flat_state(group.count, "step") for group in state.groups]
@@ -53,9 +53,9 @@ def update_graph(
     fresh = [_Fresh(run, flat_state(run.part(run.arena.array), "state"), flat_state(new, "new"))
              for run, new in waiting]  # fmt: skip
     every = [flow for part in flows for flow in part]
-    stretches = {leaf: offset for flow in every for leaf, offset in _read(flow, bounded).items()}
+    read = {leaf: first for flow in every for leaf, first in _read(flow, bounded).items()}
     news = [one.new for one in fresh if one.new.dtype.kind == "f"]
-    fine = _finite([*totals, *map(_whole, (*stretches, *news))])
+    fine = _finite([*totals, *map(_whole, (*read, *news))])
     for bound in bounds:
         small = apply("LessOrEqual", flat_state(bound, "bound"), LIMIT)
         fine = apply("And", fine, small)
@@ -76,11 +76,8 @@ def update_graph(
         updates |= _scaled(scale, flat_state(state.scale.calm, "calm"), fine)
     graph = Graph(rates, [fine], updates)
     if gathered:
-        return graph, {}, {}
-    places = {flow.raw: flow.unit.offset for flow in every if flow.apart is None}
-    made = {flow.raw: flow.apart for flow in every if flow.apart is not None}
-    places |= {leaf: offset for leaf, offset in stretches.items() if leaf not in made}
-    return graph, places, made
+        return graph, {}
+    return graph, read | {flow.raw: flow.first for flow in every}
 
 
 @dataclass(frozen=True)
@@ -94,14 +91,17 @@ class _Fresh:
 
 @dataclass(frozen=True)
 class _Flow:
-    """A unit with its parameters, their gradient as it was computed, and as it is followed; the
-    parameter, if it is one apart."""
+    """A unit with its parameters, their gradient as it was computed, and as it is followed."""
 
     unit: Unit
     theta: State
     raw: Value
     followed: Value
-    apart: State | None
+
+    @property
+    def first(self) -> State:
+        """The first of the parameters."""
+        return self.unit.run.members[0]
 
 
 def _flows(
@@ -132,21 +132,22 @@ def _flows(
         if state.clip_value is not None:
             low, high = (np.asarray(b, flow.dtype) for b in (-state.clip_value, state.clip_value))
             flow = apply("Clip", flow, low, high)
-        first = unit.run.members[0]
-        found.append(_Flow(unit, theta, raw, flow, first if first in apart else None))
+        found.append(_Flow(unit, theta, raw, flow))
     return found
 
 
-def _read(flow: _Flow, bounded: Container[State]) -> dict[Value, int]:
-    """Leaves that together are the gradient of a unit but for what is bounded, with their offsets;
-    the gradient itself where nothing is."""
+def _read(flow: _Flow, bounded: Container[State]) -> dict[Value, State]:
+    """Leaves that together are the gradient of a unit but for what is bounded, with the first
+    parameter of each; the gradient itself where nothing is."""
     parts = flow.unit.cut(bounded)
     if len(parts) == 1:
-        known = flow.unit.run.members[0] in bounded
-        return {} if known else {flow.raw: flow.unit.offset}
-    rest = [part for part in parts if part.run.members[0] not in bounded]
+        return {} if flow.first in bounded else {flow.raw: flow.first}
     dtype = flow.theta.dtype
-    return {lent_state(Type(dtype, part.shape), "gradients"): part.offset for part in rest}
+    return {
+        lent_state(Type(dtype, part.shape), "gradients"): part.run.members[0]
+        for part in parts
+        if part.run.members[0] not in bounded
+    }
 
 
 def _shrink(flows: Sequence[_Flow], clip_norm: float | None) -> Value | None:

@@ -338,7 +338,7 @@ def test_a_network_learns_as_in_float32_with_less_memory():
         sum(parts.gradients.plan.slabs)
         for net in nets
         for one in net.built()._passes.values()
-        for parts in one.step._parts.values()
+        for parts in one.step._compiled.kept.values()
     )
     assert half < 0.65 * full
     assert all(a.dtype == np.float32 for a in nets[0].weights().values())

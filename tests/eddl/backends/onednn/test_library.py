@@ -1,15 +1,13 @@
 """Finding and loading oneDNN, and what happens where it cannot be."""
 
-import gc
 import subprocess
 import sys
 import textwrap
 
-import numpy as np
 import pytest
 
 from eddl import devices
-from eddl.backends.onednn import handles, library
+from eddl.backends.onednn import library
 from eddl.errors import DeviceError
 
 try:
@@ -99,18 +97,6 @@ def test_a_version_that_was_not_tried_is_warned_of(monkeypatch):
         library.Library(LOADED.path)
 
 
-def test_a_reference_implementation_is_refused():
-    describe = handles.describe
-    x = describe(LOADED, (2, 7, 5, 5), handles.channels_last((2, 7, 5, 5)), "int8")
-    y = describe(LOADED, (2, 7, 5, 5), handles.row_major((2, 7, 5, 5)), "int32")
-    with pytest.raises(library.Refused):
-        handles.Kernel(
-            LOADED, "pooling_forward", LOADED.engine, 64, 0x1FF, x, y,
-            *[handles.longs((1, 1))] * 2, *[handles.longs((0, 0))] * 3,
-            handles.attributes(LOADED),
-        )  # fmt: skip
-
-
 def test_flags_of_the_processor_are_believed_only_with_their_tiles(monkeypatch, tmp_path):
     flags = tmp_path / "cpuinfo"
     flags.write_text("flags\t\t: fpu amx_tile amx_bf16\n")
@@ -125,25 +111,3 @@ def test_flags_of_the_processor_are_believed_only_with_their_tiles(monkeypatch, 
 
 def test_the_processor_answers():
     assert library._cpuid(0, 0) >= 1
-
-
-def test_handles_are_destroyed_once():
-    counted = []
-
-    class Counting(handles.Handle):
-        __slots__ = ()
-
-        def __del__(self):
-            counted.append(self)
-            super().__del__()
-
-    array = np.zeros(8, "f4")
-    what = handles.describe(LOADED, (8,), [1])
-    made = LOADED.make("memory_create", what, LOADED.engine,
-                       handles.c_void_p(array.ctypes.data))  # fmt: skip
-    held = Counting(LOADED, made, "memory_destroy")
-    del held
-    gc.collect()
-    assert len(counted) == 1
-    assert what == handles.describe(LOADED, (8,), [1])
-    assert what != handles.describe(LOADED, (8,), [2])

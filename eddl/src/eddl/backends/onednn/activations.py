@@ -12,13 +12,8 @@ from typing import Any
 from eddl.backends.array.backend import alike
 from eddl.backends.onednn.backend import OneDnnBackend, Yielded, kernel
 from eddl.backends.onednn.elementwise import flattened
-from eddl.backends.onednn.handles import (
-    Descriptor,
-    Kernel,
-    attributes,
-    describe,
-    single,
-)
+from eddl.backends.onednn.handles import Descriptor, describe, single
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     DIFF_DST,
     DIFF_SRC,

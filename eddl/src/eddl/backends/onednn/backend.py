@@ -15,14 +15,8 @@ import numpy as np
 
 from eddl.backends.array import ArrayBackend
 from eddl.backends.array.threads import available
-from eddl.backends.onednn.handles import (
-    Descriptor,
-    Execution,
-    Kernel,
-    channels_last,
-    describe,
-    row_major,
-)
+from eddl.backends.onednn.handles import Descriptor, channels_last, describe, row_major
+from eddl.backends.onednn.kernels import Execution, Kernel
 from eddl.backends.onednn.library import DST, FLOATS, SRC, Library, Refused, load
 from eddl.backends.onednn.threads import Team
 from eddl.compiler.fallback import is_work

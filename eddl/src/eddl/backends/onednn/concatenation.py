@@ -12,16 +12,8 @@ import numpy as np
 from eddl.backends.array.threads import in_turn
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Yielded, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import (
-    Descriptor,
-    Kernel,
-    Operations,
-    attributes,
-    channels_last,
-    describe,
-    row_major,
-    single,
-)
+from eddl.backends.onednn.handles import Descriptor, channels_last, describe, row_major, single
+from eddl.backends.onednn.kernels import Kernel, Operations, attributes
 from eddl.backends.onednn.library import DST, MULTIPLE_SRC, SRC, Refused
 from eddl.compiler.protocol import (
     CHANNELS_LAST,

@@ -12,7 +12,8 @@ import numpy as np
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import Descriptor, Kernel
+from eddl.backends.onednn.handles import Descriptor
+from eddl.backends.onednn.kernels import Kernel
 from eddl.backends.onednn.library import DST, FLOATS, SRC, Refused
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Layout, Offer, Pattern, Thunk
 from eddl.graph import Constant, Node

@@ -16,18 +16,8 @@ import numpy as np
 from eddl.backends.array.threads import in_turn
 from eddl.backends.onednn import tiled
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, kernel, packed
-from eddl.backends.onednn.handles import (
-    Attributes,
-    Descriptor,
-    Kernel,
-    Operations,
-    attributes,
-    describe,
-    longs,
-    rectified,
-    row_major,
-    single,
-)
+from eddl.backends.onednn.handles import Descriptor, describe, longs, row_major, single
+from eddl.backends.onednn.kernels import Attributes, Kernel, Operations, attributes, rectified
 from eddl.backends.onednn.library import (
     AFTERWARDS,
     BIAS,

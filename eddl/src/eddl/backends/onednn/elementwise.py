@@ -27,16 +27,8 @@ from eddl.backends.array.backend import alike
 from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend
-from eddl.backends.onednn.handles import (
-    Array,
-    Descriptor,
-    Kernel,
-    Operations,
-    attributes,
-    describe,
-    rectified,
-    single,
-)
+from eddl.backends.onednn.handles import Array, Descriptor, describe, single
+from eddl.backends.onednn.kernels import Kernel, Operations, attributes, rectified
 from eddl.backends.onednn.library import AFTERWARDS, DST, FLOATS, SRC, Refused
 from eddl.compiler.protocol import Offer, Thunk
 from eddl.graph import Constant, Node

@@ -15,14 +15,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.array.unfolding import Workspace
-from eddl.backends.onednn.handles import (
-    Kernel,
-    Operations,
-    attributes,
-    describe,
-    rectified,
-    single,
-)
+from eddl.backends.onednn.handles import describe, single
+from eddl.backends.onednn.kernels import Kernel, Operations, attributes, rectified
 from eddl.backends.onednn.library import AFTERWARDS, BIAS, DST, SRC, WEIGHTS, Library
 from eddl.backends.onednn.tiles import Run, Shape
 from eddl.compiler.protocol import Thunk

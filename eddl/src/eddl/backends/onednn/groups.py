@@ -20,16 +20,8 @@ from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.elementwise import ADD, MULTIPLY, SECOND
-from eddl.backends.onednn.handles import (
-    Array,
-    Descriptor,
-    Kernel,
-    Operations,
-    attributes,
-    describe,
-    row_major,
-    single,
-)
+from eddl.backends.onednn.handles import Array, Descriptor, describe, row_major, single
+from eddl.backends.onednn.kernels import Kernel, Operations, attributes
 from eddl.backends.onednn.library import (
     AFTERWARDS,
     DIFF_DST,

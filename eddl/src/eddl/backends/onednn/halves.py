@@ -21,13 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from eddl.backends.onednn.handles import (
-    Kernel,
-    attributes,
-    channels_last,
-    describe,
-    longs,
-)
+from eddl.backends.onednn.handles import channels_last, describe, longs
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     CONVOLUTION_DIRECT,
     DIFF_DST,

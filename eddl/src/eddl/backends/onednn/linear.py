@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.onednn.backend import CHAINS, OneDnnBackend, Packing, Yielded, kernel, packed
-from eddl.backends.onednn.handles import (
-    Attributes,
-    Descriptor,
-    Kernel,
-    attributes,
-    describe,
-    rectified,
-    row_major,
-)
+from eddl.backends.onednn.handles import Descriptor, describe, row_major
+from eddl.backends.onednn.kernels import Attributes, Kernel, attributes, rectified
 from eddl.backends.onednn.library import BIAS, DST, FLOATS, SRC, WEIGHTS, Refused
 from eddl.compiler.keep import is_kept
 from eddl.compiler.protocol import PLAIN, Arrangement, Offer, Pattern, Thunk

@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 
 from eddl.backends.onednn.backend import OneDnnBackend
-from eddl.backends.onednn.handles import (
-    Kernel,
-    attributes,
-    channels_last,
-    describe,
-    longs,
-    row_major,
-)
+from eddl.backends.onednn.handles import channels_last, describe, longs, row_major
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     CONVOLUTION_DIRECT,
     DIFF_DST,

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from eddl.backends.array.threads import in_turn as one_by_one
-from eddl.backends.onednn.handles import Execution
+from eddl.backends.onednn.kernels import Execution
 from eddl.backends.onednn.library import Refused
 from eddl.compiler.protocol import Thunk
 

@@ -16,14 +16,8 @@ from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import (
-    Descriptor,
-    Kernel,
-    attributes,
-    channels_last,
-    describe,
-    single,
-)
+from eddl.backends.onednn.handles import Descriptor, channels_last, describe, single
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     DIFF_DST,
     DIFF_SRC,

@@ -10,7 +10,8 @@ import numpy as np
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel, mask
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import Descriptor, Kernel, attributes, describe, single
+from eddl.backends.onednn.handles import Descriptor, describe, single
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     BACKWARD,
     DIFF_DST,

@@ -21,15 +21,8 @@ from eddl.backends.array.unfolding import Unfolding, Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
 from eddl.backends.onednn.elementwise import flattened
-from eddl.backends.onednn.handles import (
-    Attributes,
-    Kernel,
-    attributes,
-    channels_last,
-    describe,
-    longs,
-    single,
-)
+from eddl.backends.onednn.handles import channels_last, describe, longs, single
+from eddl.backends.onednn.kernels import Attributes, Kernel, attributes
 from eddl.backends.onednn.library import (
     DIFF_DST,
     DIFF_SRC,

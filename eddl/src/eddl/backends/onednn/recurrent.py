@@ -23,14 +23,8 @@ from eddl.backends.array.recurrence import Recurrence
 from eddl.backends.array.recurrent import backward, forward
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.elementwise import ADD, MULTIPLY, SECOND, SUBTRACT
-from eddl.backends.onednn.handles import (
-    Descriptor,
-    Kernel,
-    Operations,
-    attributes,
-    describe,
-    single,
-)
+from eddl.backends.onednn.handles import Descriptor, describe, single
+from eddl.backends.onednn.kernels import Kernel, Operations, attributes
 from eddl.backends.onednn.library import (
     AFTERWARDS,
     BIAS,

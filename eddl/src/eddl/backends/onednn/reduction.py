@@ -10,7 +10,8 @@ import numpy as np
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.elementwise import flattened
-from eddl.backends.onednn.handles import Kernel, attributes, describe, single
+from eddl.backends.onednn.handles import describe, single
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import DST, REDUCTION_SUM, SRC, Refused
 from eddl.compiler.protocol import CHANNELS_LAST, PLAIN, Arrangement, Offer, Thunk
 from eddl.graph import Node

@@ -13,7 +13,7 @@ import numpy as np
 
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import Kernel, attributes
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     DIFF_DST,
     DIFF_SRC,

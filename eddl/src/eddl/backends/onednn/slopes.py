@@ -13,7 +13,8 @@ from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.activations import FEWEST
 from eddl.backends.onednn.backend import OneDnnBackend, Yielded, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import Kernel, attributes, describe, row_major
+from eddl.backends.onednn.handles import describe, row_major
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     DIFF_DST,
     DIFF_SRC,

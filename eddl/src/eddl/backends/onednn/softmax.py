@@ -13,7 +13,8 @@ import numpy as np
 
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.elementwise import flattened
-from eddl.backends.onednn.handles import Kernel, attributes, describe
+from eddl.backends.onednn.handles import describe
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     DST,
     FORWARD_TRAINING,

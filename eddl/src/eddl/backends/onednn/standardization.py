@@ -17,7 +17,8 @@ from eddl.backends.array.threads import in_turn
 from eddl.backends.array.unfolding import Workspace
 from eddl.backends.onednn.backend import OneDnnBackend, kernel
 from eddl.backends.onednn.convolution import straight
-from eddl.backends.onednn.handles import Descriptor, Kernel, attributes, describe, single
+from eddl.backends.onednn.handles import Descriptor, describe, single
+from eddl.backends.onednn.kernels import Kernel, attributes
 from eddl.backends.onednn.library import (
     BACKWARD,
     DIFF_DST,
