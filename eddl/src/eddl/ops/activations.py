@@ -136,10 +136,10 @@ def _prelu_grad(call: Call) -> list[Type]:
 def _prelu_grad_body(node: Node) -> Sequence[Value]:
     x, slope, g = node.inputs
     assert x is not None and slope is not None and g is not None
-    negative = apply("Less", x, 0.0)
+    positive = apply("Greater", x, 0.0)  # at zero the slope is that of below, as in torch
     return [
-        apply("Where", negative, g * slope, g),
-        sum_to(apply("Where", negative, g * x, 0.0), slope),
+        apply("Where", positive, g, g * slope),
+        sum_to(apply("Where", positive, 0.0, g * x), slope),
     ]
 
 

@@ -32,3 +32,15 @@ def test_what_is_not_finite_shows(bad):
     y = apply("PRelu", *inputs)
     ours, theirs = (compiled(inputs, [y], arrays, b).run(arrays)[0] for b in (ONEDNN, ARRAY))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [4, 64])
+@pytest.mark.parametrize("slopes", [(1,), (8, 1, 1)])
+def test_at_zero_the_slope_is_that_of_below(count, slopes):
+    inputs, arrays = data((2, 8, count, 16), slopes)
+    arrays[0][:, :, ::2] = 0
+    outputs = with_gradients(apply("PRelu", *inputs), inputs)
+    check(inputs, outputs, arrays)
+    flow = compiled(inputs, outputs, arrays, ARRAY).run(arrays)
+    weight = np.random.default_rng(0).standard_normal(arrays[0].shape).astype("float32")
+    np.testing.assert_allclose(flow[1][:, :, ::2], (weight * arrays[1])[:, :, ::2], rtol=1e-6)
